@@ -1,0 +1,361 @@
+"""The REML criterion of a random intercept and slope, and its optimum.
+
+Because stress is centred within participants, a participant's share of the model is the
+2 × 2 matrix G = diag(n, SS) and the pair z = (mean of craving, own slope): every column of X is
+a multiple of 1 or of the centred stress, X_i = Z_i A_i. With D the random effects' covariance
+relative to σ² and W = G (I + D G)⁻¹,
+
+    X'V⁻¹X = Σ A'WA,    β = (X'V⁻¹X)⁻¹ Σ A'Wz,    r² = Σ SS_residual + Σ (z − Aβ)'W(z − Aβ),
+    d = Σ log|I + D G| + log|X'V⁻¹X| + (N − p)(1 + log(2π r²/(N − p))),
+
+which is the profiled REML deviance of Bates, Mächler, Bolker & Walker (2015, eq. 42) with
+D = ΛΛ'. As dW = −W dD W, gradient and Hessian are sums over participants too; d is minimised by
+Newton steps in the three elements θ of the lower-triangular Λ. It depends on θ through D alone,
+so a variance of zero is a smooth stationary point and needs no bounds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+_CHUNK = 4096  # participants per pass: the working arrays stay in cache
+_MAX_STEPS = 200
+_SNAP = 1e-5
+# The directions d00, d01, d11 of D, and where each element of a symmetric 2 × 2 is packed.
+_BASIS = np.array([[[1, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]], dtype=np.float64)
+_PACKED = np.array([[0, 1], [1, 2]])
+
+
+@dataclass(frozen=True)
+class Summaries:
+    """What the criterion needs of P participants.
+
+    n, ss, level, slope: number of pairs, SS of stress, mean of craving, own slope (length P; a
+    slope is 0 where ss is 0). on_level (P × p0) and on_slope (P × p1): the multipliers of 1 and
+    of the centred stress. residual: Σ SS about own lines. Coefficients come in the order
+    [on_level, on_slope].
+    """
+
+    n: Floats
+    ss: Floats
+    level: Floats
+    slope: Floats
+    on_level: Floats
+    on_slope: Floats
+    residual: float
+
+    @property
+    def n_terms(self) -> int:
+        """p, the number of fixed effects."""
+        return int(self.on_level.shape[1] + self.on_slope.shape[1])
+
+    @property
+    def error_df(self) -> float:
+        """N − p."""
+        return float(self.n.sum()) - self.n_terms
+
+    def chunks(self) -> Iterator[Summaries]:
+        """The same participants, a cacheful at a time."""
+        if len(self.n) <= _CHUNK:
+            yield self
+            return
+        arrays = ("n", "ss", "level", "slope", "on_level", "on_slope")
+        for start in range(0, len(self.n), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            yield replace(self, **{name: getattr(self, name)[part] for name in arrays})
+
+
+@dataclass(frozen=True)
+class Criterion:
+    """The criterion at one θ, with derivatives in θ.
+
+    deviance = log_dets + (N − p)(1 + log(2π r²/(N − p))); unscaled_vcov is (X'V⁻¹X)⁻¹, so that
+    the covariance of β is σ² times it; vcov_slopes (3 × p × p) are its derivatives in θ;
+    log_dets_hessian, r2_gradient and r2_hessian belong to the two parts of the deviance.
+    """
+
+    theta: Floats
+    deviance: float
+    gradient: Floats
+    hessian: Floats
+    beta: Floats
+    unscaled_vcov: Floats
+    vcov_slopes: Floats
+    r2: float
+    r2_gradient: Floats
+    r2_hessian: Floats
+    log_dets_hessian: Floats
+
+
+def relative_covariance(theta: Floats) -> Floats:
+    """D = ΛΛ' (2 × 2) of θ = (Λ00, Λ10, Λ11)."""
+    factor = np.array([[theta[0], 0.0], [theta[1], theta[2]]])
+    return np.asarray(factor @ factor.T)
+
+
+def weights(n: Floats, ss: Floats, covariance: Floats) -> tuple[Floats, Floats]:
+    """|I + D G| (length P) and W packed as (w00, w01, w11) (3 × P).
+
+    W is Z'V⁻¹Z; no step cancels, and a participant with ss = 0 just has w01 = w11 = 0.
+    """
+    d00, d01, d11 = covariance[0, 0], covariance[0, 1], covariance[1, 1]
+    area = max(d00 * d11 - d01 * d01, 0.0)
+    det = 1 + d00 * n + d11 * ss + area * n * ss
+    return det, np.stack([n + d11 * n * ss, -d01 * n * ss, ss + d00 * n * ss]) / det
+
+
+def residuals(part: Summaries, beta: Floats, w: Floats) -> tuple[Floats, Floats]:
+    """e = z − Aβ and u = We = Z'V⁻¹(y − Xβ), each 2 × P."""
+    p0 = part.on_level.shape[1]
+    e = np.stack([part.level - part.on_level @ beta[:p0], part.slope - part.on_slope @ beta[p0:]])
+    return e, np.stack([w[0] * e[0] + w[1] * e[1], w[1] * e[0] + w[2] * e[1]])
+
+
+def leverage(part: Summaries, vcov: Floats) -> Floats:
+    """A C A' packed (3 × P) for a p × p matrix C."""
+    p0 = part.on_level.shape[1]
+    level, slope = part.on_level, part.on_slope
+    return np.stack(
+        [
+            np.einsum("ij,ij->i", level @ vcov[:p0, :p0], level),
+            np.einsum("ij,ij->i", level @ vcov[:p0, p0:], slope),
+            np.einsum("ij,ij->i", slope @ vcov[p0:, p0:], slope),
+        ]
+    )
+
+
+def _cross(part: Summaries, m: Floats) -> Floats:
+    """Σ A'MA (p × p) for one symmetric M per participant, packed 3 × P."""
+    level, slope = part.on_level, part.on_slope
+    corner = (level.T * m[1]) @ slope
+    return np.block([[(level.T * m[0]) @ level, corner], [corner.T, (slope.T * m[2]) @ slope]])
+
+
+def _project(part: Summaries, first: Floats, second: Floats) -> Floats:
+    """Σ A'v (length p) for one pair v per participant."""
+    return np.concatenate([first @ part.on_level, second @ part.on_slope])
+
+
+def _sandwich(w: Floats, k: Floats) -> Floats:
+    """W K W packed (3 × P)."""
+    t00, t01 = w[0] * k[0] + w[1] * k[1], w[0] * k[1] + w[1] * k[2]
+    t10, t11 = w[1] * k[0] + w[2] * k[1], w[1] * k[1] + w[2] * k[2]
+    return np.stack([t00 * w[0] + t01 * w[1], t00 * w[1] + t01 * w[2], t10 * w[1] + t11 * w[2]])
+
+
+@dataclass
+class _Sums:
+    """Sums over participants of the second pass; see ``_second_pass``."""
+
+    w: Floats
+    q: Floats
+    uu: Floats
+    w_w: Floats
+    w_q: Floats
+    w_uu: Floats
+    t: Floats
+    g: Floats
+    r2: float
+
+    def __iadd__(self, other: _Sums) -> _Sums:
+        for name in self.__dataclass_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        return self
+
+
+def _first_pass(summaries: Summaries, covariance: Floats) -> tuple[float, Floats, Floats]:
+    """Σ log|I + D G|, X'V⁻¹X and X'V⁻¹y."""
+    p = summaries.n_terms
+    log_det, xx, xy = 0.0, np.zeros((p, p)), np.zeros(p)
+    for part in summaries.chunks():
+        det, w = weights(part.n, part.ss, covariance)
+        log_det += float(np.log(det).sum())
+        xx += _cross(part, w)
+        z0, z1 = part.level, part.slope
+        xy += _project(part, w[0] * z0 + w[1] * z1, w[1] * z0 + w[2] * z1)
+    return log_det, xx, xy
+
+
+def _second_pass(part: Summaries, covariance: Floats, beta: Floats, vcov: Floats) -> _Sums:
+    """With E one of the directions of D: t = Σ A'WEWA, g = Σ A'WEu; q = WKW with K = A C A'."""
+    _, w = weights(part.n, part.ss, covariance)
+    e, u = residuals(part, beta, w)
+    q = _sandwich(w, leverage(part, vcov))
+    uu = np.stack([u[0] * u[0], u[0] * u[1], u[1] * u[1]])
+    square = w * w
+    w01, w02, w12 = w[0] * w[1], w[0] * w[2], w[1] * w[2]
+    t = np.stack(
+        [
+            _cross(part, np.stack([square[0], w01, square[1]])),
+            _cross(part, np.stack([2 * w01, w02 + square[1], 2 * w12])),
+            _cross(part, np.stack([square[1], w12, square[2]])),
+        ]
+    )
+    g = np.stack(
+        [
+            _project(part, w[0] * u[0], w[1] * u[0]),
+            _project(part, w[0] * u[1] + w[1] * u[0], w[1] * u[1] + w[2] * u[0]),
+            _project(part, w[1] * u[1], w[2] * u[1]),
+        ]
+    )
+    return _Sums(
+        w=w.sum(axis=1),
+        q=q.sum(axis=1),
+        uu=uu.sum(axis=1),
+        w_w=w @ w.T,
+        w_q=w @ q.T,
+        w_uu=w @ uu.T,
+        t=t,
+        g=g,
+        r2=float((e * u).sum()),
+    )
+
+
+def _bilinear(m: Floats) -> Floats:
+    """Σ tr(E W F R) over the directions E, F (3 × 3), from m = Σ w r' of packed W and R."""
+    full = m[_PACKED[:, :, None, None], _PACKED[None, None]]
+    form = np.einsum("iab,jcd,bcda->ij", _BASIS, _BASIS, full)
+    return np.asarray((form + form.T) / 2)
+
+
+def _chain(theta: Floats, gradient: Floats, hessian: Floats) -> tuple[Floats, Floats]:
+    """Derivatives in θ from those in (d00, d01, d11)."""
+    a, b, c = theta
+    jacobian = np.array([[2 * a, 0, 0], [b, a, 0], [0, 2 * b, 2 * c]])
+    g0, g1, g2 = gradient
+    bend = np.array([[2 * g0, g1, 0], [g1, 2 * g2, 0], [0, 0, 2 * g2]])
+    return jacobian.T @ gradient, jacobian.T @ hessian @ jacobian + bend
+
+
+def evaluate(summaries: Summaries, theta: Floats) -> Criterion:
+    """The criterion and its first two derivatives at θ; two passes over the participants."""
+    covariance = relative_covariance(theta)
+    log_det, xx, xy = _first_pass(summaries, covariance)
+    vcov = np.asarray(np.linalg.inv(xx), dtype=np.float64)
+    beta = vcov @ xy
+    passes = (_second_pass(part, covariance, beta, vcov) for part in summaries.chunks())
+    sums = next(passes)
+    for more in passes:
+        sums += more
+    return _assemble(summaries, theta, log_det, xx, vcov, beta, sums)
+
+
+def _assemble(
+    summaries: Summaries,
+    theta: Floats,
+    log_det: float,
+    xx: Floats,
+    vcov: Floats,
+    beta: Floats,
+    sums: _Sums,
+) -> Criterion:
+    df, r2 = summaries.error_df, summaries.residual + sums.r2
+    twice = np.array([1.0, 2.0, 1.0])
+    c_t = vcov @ sums.t
+    dets = _chain(
+        theta,
+        twice * (sums.w - sums.q),
+        _bilinear(2 * sums.w_q - sums.w_w) - np.einsum("iab,jba->ij", c_t, c_t),
+    )
+    r2_parts = _chain(
+        theta, -twice * sums.uu, 2 * _bilinear(sums.w_uu) - 2 * sums.g @ vcov @ sums.g.T
+    )
+    kappa = df / r2
+    a, b, c = theta
+    jacobian = np.array([[2 * a, 0, 0], [b, a, 0], [0, 2 * b, 2 * c]])
+    return Criterion(
+        theta=theta,
+        deviance=log_det
+        + float(np.linalg.slogdet(xx)[1])
+        + df * (1 + float(np.log(2 * np.pi * r2 / df))),
+        gradient=dets[0] + kappa * r2_parts[0],
+        hessian=dets[1] + kappa * r2_parts[1] - kappa**2 / df * np.outer(r2_parts[0], r2_parts[0]),
+        beta=beta,
+        unscaled_vcov=vcov,
+        vcov_slopes=np.einsum("ik,iab->kab", jacobian, c_t @ vcov),
+        r2=r2,
+        r2_gradient=r2_parts[0],
+        r2_hessian=r2_parts[1],
+        log_dets_hessian=dets[1],
+    )
+
+
+def minimise(summaries: Summaries) -> Criterion:
+    """The criterion at its minimum, θ with non-negative diagonal.
+
+    A variance that wants to be zero is exactly zero. Singular answers are sought again from two
+    more starts, and the best kept. Raises ValueError when no minimum is found.
+    """
+    best = _tidy(summaries, _newton(summaries, _start(summaries)))
+    if min(best.theta[0], best.theta[2]) == 0:
+        for lean in (0.5, -0.5):
+            again = _tidy(summaries, _newton(summaries, np.array([1.0, lean, 0.5])))
+            best = again if again.deviance < best.deviance - 1e-8 else best
+    return best
+
+
+def _start(summaries: Summaries) -> Floats:
+    """Moment estimates of the two relative variances, correlation 0."""
+    criterion_beta = _ordinary(summaries)
+    e, _ = residuals(summaries, criterion_beta, np.zeros((3, len(summaries.n))))
+    size = np.array([len(summaries.n), np.count_nonzero(summaries.ss)])
+    spread = np.array([(summaries.n * e[0] ** 2).sum(), (summaries.ss * e[1] ** 2).sum()])
+    weight = np.array([summaries.n.sum(), summaries.ss.sum()])
+    df = max(summaries.n.sum() - size.sum(), 1.0)
+    sigma2 = summaries.residual / df
+    variance = np.maximum((spread / sigma2 - size) / weight, 0.5 * size / weight)
+    return np.array([np.sqrt(variance[0]), 0.0, np.sqrt(variance[1])])
+
+
+def _ordinary(summaries: Summaries) -> Floats:
+    """Least-squares coefficients, ignoring the random effects."""
+    _, xx, xy = _first_pass(summaries, np.zeros((2, 2)))
+    return np.asarray(np.linalg.solve(xx, xy), dtype=np.float64)
+
+
+def _newton(summaries: Summaries, start: Floats) -> Criterion:
+    """Newton steps with |eigenvalues| of the Hessian, halved until the deviance falls."""
+    here = evaluate(summaries, start)
+    for _ in range(_MAX_STEPS):
+        values, vectors = np.linalg.eigh(here.hessian)
+        curvature = np.maximum(np.abs(values), 1e-10 * np.abs(values).max() + 1e-300)
+        step = -vectors @ ((vectors.T @ here.gradient) / curvature)
+        decrement = float(-step @ here.gradient)
+        step *= min(1.0, 2.0 * (1.0 + float(np.linalg.norm(here.theta))) / _norm(step))
+        # Below this the deviance cannot tell two steps apart, the gradient still can.
+        blind = decrement < 1e-12 * abs(here.deviance) + 1e-9
+        there = evaluate(summaries, here.theta + step)
+        if blind:
+            if decrement < 1e-15:
+                return there
+            here = there
+            continue
+        while there.deviance > here.deviance - 1e-4 * decrement and _norm(step) > 1e-12:
+            step = step / 2
+            there = evaluate(summaries, here.theta + step)
+        here = there
+    raise ValueError("the mixed model found no optimum; look at the data for extreme values")
+
+
+def _norm(step: Floats) -> float:
+    return max(float(np.linalg.norm(step)), 1e-300)
+
+
+def _tidy(summaries: Summaries, found: Criterion) -> Criterion:
+    """θ with non-negative diagonal; a diagonal element that is zero but for rounding becomes 0."""
+    a, b, c = found.theta
+    theta = np.array([abs(a), b if a >= 0 else -b, abs(c)])
+    if theta[0] < _SNAP:
+        theta = np.array([0.0, 0.0, float(np.hypot(theta[1], theta[2]))])
+    if theta[2] < _SNAP:
+        theta[2] = 0.0
+    tidy = evaluate(summaries, theta)
+    if tidy.deviance > found.deviance + 1e-12 * abs(found.deviance) + 1e-9:
+        return evaluate(summaries, np.array([abs(a), b if a >= 0 else -b, abs(c)]))
+    return tidy
