@@ -1,0 +1,133 @@
+"""What analysis keeps: blind moments and couplings; comparisons and snapshots, frozen with a hash."""
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from ema.models import Participant, Phase, Study
+
+
+class Moments(models.Model):
+    """Sums over the analysis rows of one participant in one phase: sufficient for every model.
+
+    Integers in the items' own decimals, so any order of summing gives the same bits. No arm here.
+    """
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="moments")
+    phase = models.ForeignKey(Phase, on_delete=models.CASCADE, related_name="moments")
+    n = models.PositiveIntegerField()
+    sum_stress = models.BigIntegerField()
+    sum_craving = models.BigIntegerField()
+    sum_stress_stress = models.BigIntegerField()
+    sum_stress_craving = models.BigIntegerField()
+    sum_craving_craving = models.BigIntegerField()
+    computed_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "moments"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant", "phase"], name="a_participant_has_one_sum_in_a_phase"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"moments of {self.participant} in {self.phase}"
+
+
+class Coupling(models.Model):
+    """One participant's within-person slope of craving on stress, over all phases.
+
+    Slopes are craving points per stress point. `not_estimable` says why there is no slope.
+    The shrunken slope leans on the pooled study (never on an arm: this table is blind).
+    """
+
+    participant = models.OneToOneField(
+        Participant, on_delete=models.CASCADE, related_name="coupling"
+    )
+    n_pairs = models.PositiveIntegerField()
+    slope = models.FloatField(null=True)
+    standard_error = models.FloatField(null=True)
+    interval_low = models.FloatField(null=True)
+    interval_high = models.FloatField(null=True)
+    shrunken_slope = models.FloatField(null=True)
+    reliability = models.FloatField(null=True, help_text="Share of the slope that is signal, 0–1.")
+    not_estimable = models.CharField(max_length=40, blank=True)
+    estimated_at = models.DateTimeField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(slope__isnull=False, not_estimable="")
+                | (Q(slope__isnull=True) & ~Q(not_estimable="")),
+                name="a_coupling_has_a_slope_or_a_reason",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"coupling of {self.participant}"
+
+
+class Comparison(models.Model):
+    """A frozen comparison of arms: the report as it was, and its SHA-256."""
+
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="comparisons")
+    report = models.JSONField()
+    sha256 = models.CharField(max_length=64)
+    made_at = models.DateTimeField(db_default=Now())
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    class Meta:
+        ordering = ["-made_at"]
+        constraints = [
+            models.CheckConstraint(condition=~Q(sha256=""), name="a_comparison_is_hashed"),
+        ]
+
+    def __str__(self) -> str:
+        return f"comparison of {self.study} {self.sha256[:8]}"
+
+
+class SnapshotMasking(models.TextChoices):
+    MASKED = "masked", "masked: no arm in any table"
+    UNMASKED = "unmasked", "unmasked: with arms"
+
+
+class Snapshot(models.Model):
+    """A frozen package of a study's tables; its files sit in a directory named by the id."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="snapshots")
+    masking = models.CharField(
+        max_length=10, choices=SnapshotMasking, default=SnapshotMasking.MASKED
+    )
+    requested_at = models.DateTimeField(db_default=Now())
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    lease_until = models.DateTimeField(null=True, blank=True)
+    built_at = models.DateTimeField(null=True, blank=True)
+    failed_at = models.DateTimeField(null=True, blank=True)
+    failure = models.CharField(max_length=300, blank=True)
+    row_counts = models.JSONField(default=dict)
+    sha256 = models.CharField(max_length=64, blank=True, help_text="Of its SHA256SUMS file.")
+
+    class Meta:
+        ordering = ["-requested_at"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(built_at__isnull=True) | ~Q(sha256=""),
+                name="a_built_snapshot_is_hashed",
+            ),
+            models.CheckConstraint(
+                condition=Q(built_at__isnull=True) | Q(failed_at__isnull=True),
+                name="a_snapshot_is_built_or_failed_not_both",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"snapshot {str(self.id)[:8]} of {self.study}"

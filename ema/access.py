@@ -1,0 +1,90 @@
+"""The only way to a record: every read asks here what this person or phone may see."""
+
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
+from django.db.models import Q, QuerySet
+
+from ema.models import (
+    Device,
+    Membership,
+    Participant,
+    Prompt,
+    QuestionnaireVersion,
+    Response,
+    Study,
+)
+from ema.models.study import Role
+
+User = AbstractBaseUser | AnonymousUser
+
+
+class NoAccess(Exception):
+    """This person may not see or do that; the message says what is missing."""
+
+
+def roles_in(*, user: User, study: Study) -> set[str]:
+    """The roles a user holds in a study. Superusers hold none: they manage, they do not look."""
+    if not user.is_authenticated:
+        return set()
+    return set(Membership.objects.filter(user_id=user.pk, study=study).values_list("role", flat=True))
+
+
+def studies_for(user: User, *roles: str) -> QuerySet[Study]:
+    """The studies in which a user holds one of the roles (any role when none is named)."""
+    if not user.is_authenticated:
+        return Study.objects.none()
+    held = Membership.objects.filter(user_id=user.pk)
+    if roles:
+        held = held.filter(role__in=roles)
+    return Study.objects.filter(pk__in=held.values("study_id"))
+
+
+def access_study(*, user: User, slug: str, roles: set[str]) -> Study:
+    """The study, or NoAccess: an unknown study and a forbidden one look the same."""
+    study = studies_for(user, *roles).filter(slug=slug).first()
+    if study is None:
+        wanted = " or ".join(sorted(roles))
+        raise NoAccess(f"There is no study {slug!r} in which you are {wanted}.")
+    return study
+
+
+def access_comparison(*, user: User, slug: str) -> Study:
+    """The study whose arms this user may compare: the closed role while arms are hidden."""
+    closed = {Role.STATISTICIAN.value}
+    study = access_study(user=user, slug=slug, roles=closed | {Role.INVESTIGATOR.value})
+    if study.arms_are_hidden and not closed & roles_in(user=user, study=study):
+        raise NoAccess("Arms of a double-blind study are compared by its statistician only.")
+    return study
+
+
+def participants_for(user: User) -> QuerySet[Participant]:
+    """Participants of the sites a coordinator has, and of an investigator's whole studies."""
+    if not user.is_authenticated:
+        return Participant.objects.none()
+    held = Membership.objects.filter(user_id=user.pk)
+    whole = held.filter(site=None).values("study_id")
+    sites = held.exclude(site=None).values("site_id")
+    return Participant.objects.filter(Q(study__in=whole) | Q(site__in=sites))
+
+
+def prompts_of(device: Device) -> QuerySet[Prompt]:
+    """A phone reaches only its own participant's prompts."""
+    return Prompt.objects.filter(participant_id=device.participant_id)
+
+
+def responses_of(device: Device) -> QuerySet[Response]:
+    """What this phone's participant answered, from any of their phones."""
+    return Response.objects.filter(participant_id=device.participant_id)
+
+
+def questionnaire_of(device: Device, *, key: str, version: int) -> QuestionnaireVersion | None:
+    """A published version of a questionnaire of the phone's own study."""
+    return (
+        QuestionnaireVersion.objects.published()
+        .filter(
+            questionnaire__study_id=device.participant.study_id,
+            questionnaire__key=key,
+            version=version,
+        )
+        .select_related("questionnaire")
+        .first()
+    )

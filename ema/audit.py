@@ -1,0 +1,42 @@
+"""Write down who changed what, in the same transaction as the change."""
+
+from typing import Any, NamedTuple
+
+from django.contrib.auth.models import AbstractBaseUser
+
+from ema.models import AuditEvent, Study
+
+
+class Actor(NamedTuple):
+    """Whoever acts: a signed-in user or nobody (a phone, a periodic task), through which door."""
+
+    user: AbstractBaseUser | None
+    door: str
+
+
+SYSTEM = Actor(user=None, door="task")
+PHONE = Actor(user=None, door="phone")
+COMMAND = Actor(user=None, door="command")
+
+
+def record(
+    *,
+    actor: Actor,
+    action: str,
+    subject: str,
+    study: Study | None = None,
+    before: Any = None,
+    after: Any = None,
+    reason: str = "",
+) -> AuditEvent:
+    """One append-only event. Call it inside the transaction of the change it describes."""
+    return AuditEvent.objects.create(
+        study=study,
+        actor_id=actor.user.pk if actor.user else None,
+        door=actor.door,
+        action=action,
+        subject=subject,
+        before=before,
+        after=after,
+        reason=reason,
+    )

@@ -1,0 +1,218 @@
+"""Enrol: a participant, a one-time code, a phone with its tokens."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q
+
+from ema import audit, codes
+from ema.audit import Actor
+from ema.models import Device, EnrolmentCode, Participant, Site
+
+CODE_LIFETIME = timedelta(hours=72)
+ACCESS_LIFETIME = timedelta(hours=1)
+REFRESH_LIFETIME = timedelta(days=400)
+REPEAT_WITHIN = timedelta(minutes=2)
+
+
+class EnrolmentRefused(ValueError):
+    """The participant cannot be enrolled like this; the message names the field."""
+
+
+class CodeUnknown(Exception):
+    """No such code was issued, or it was mistyped."""
+
+
+class CodeUsed(Exception):
+    """The code let another phone in already."""
+
+
+class CodeExpired(Exception):
+    """The code is too old."""
+
+
+class TokenRefused(Exception):
+    """The refresh token is unknown or expired, or its phone was revoked."""
+
+
+class TokenReused(Exception):
+    """A spent refresh token came back: somebody has a copy, so the phone is revoked."""
+
+
+@dataclass(frozen=True)
+class Admission:
+    """What a phone is given once: the device and its two tokens, in clear."""
+
+    device: Device
+    access_token: str
+    refresh_token: str
+
+
+def enrol(
+    *,
+    site: Site,
+    code: str,
+    zone: str,
+    now: datetime,
+    actor: Actor,
+    language: str = "en",
+    enrolled_at: datetime | None = None,
+) -> Participant:
+    """A new participant of a site, from `enrolled_at` (now, unless the past is recorded)."""
+    at = enrolled_at or now
+    if at > now:
+        raise EnrolmentRefused(f"enrolled_at {at:%Y-%m-%d %H:%M} is in the future.")
+    try:
+        local = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError) as error:
+        message = f"zone {zone!r} is unknown: write an IANA name such as Europe/Brussels."
+        raise EnrolmentRefused(message) from error
+    try:
+        with transaction.atomic():
+            participant = Participant.objects.create(
+                study=site.study,
+                site=site,
+                code=code,
+                zone=zone,
+                language=language,
+                enrolled_at=at,
+                enrolled_on=at.astimezone(local).date(),
+            )
+            audit.record(
+                actor=actor,
+                action="participant.enrolled",
+                subject=f"participant {code}",
+                study=site.study,
+                after={"site": site.code, "zone": zone, "enrolled_at": at.isoformat()},
+            )
+    except IntegrityError as error:
+        if "participant_code_is_unique_in_its_study" not in str(error):
+            raise
+        message = f"code {code!r} is taken in study {site.study}: choose another."
+        raise EnrolmentRefused(message) from error
+    return participant
+
+
+@transaction.atomic
+def withdraw(*, participant: Participant, reason: str, now: datetime, actor: Actor) -> None:
+    """End participation; the planner then cancels the prompts that are still to come."""
+    changed = Participant.objects.filter(pk=participant.pk, withdrawn_at=None).update(
+        withdrawn_at=now, withdrawal_reason=reason
+    )
+    if changed:
+        audit.record(
+            actor=actor,
+            action="participant.withdrawn",
+            subject=f"participant {participant.code}",
+            study=participant.study,
+            after={"withdrawn_at": now.isoformat()},
+            reason=reason,
+        )
+
+
+@transaction.atomic
+def issue_code(*, participant: Participant, now: datetime, actor: Actor) -> str:
+    """A fresh one-time code, shown once; older unused codes of the participant stop working."""
+    EnrolmentCode.objects.filter(participant=participant, redeemed_at=None).delete()
+    code = codes.new_code()
+    EnrolmentCode.objects.create(
+        participant=participant,
+        code_hash=codes.hash_code(code),
+        issued_at=now,
+        issued_by_id=actor.user.pk if actor.user else None,
+        expires_at=now + CODE_LIFETIME,
+    )
+    audit.record(
+        actor=actor,
+        action="code.issued",
+        subject=f"participant {participant.code}",
+        study=participant.study,
+    )
+    return code
+
+
+@transaction.atomic
+def redeem(
+    *,
+    typed: str,
+    installation: uuid.UUID,
+    now: datetime,
+    app: str = "",
+    app_version: str = "",
+    platform: str = "",
+) -> Admission:
+    """Let a phone in. The same installation may ask again: its first reply may have been lost."""
+    code = codes.read_code(typed)
+    found = code and EnrolmentCode.objects.filter(code_hash=codes.hash_code(code)).first()
+    if not found:
+        raise CodeUnknown
+    _claim_code(found, installation=installation, now=now)
+    _replace_devices(found.participant, now=now)
+    access, refresh = codes.new_token(), codes.new_token()
+    device = Device.objects.create(
+        participant=found.participant,
+        installation=installation,
+        access_hash=codes.hash_token(access),
+        access_expires_at=now + ACCESS_LIFETIME,
+        refresh_hash=codes.hash_token(refresh),
+        refresh_expires_at=now + REFRESH_LIFETIME,
+        enrolled_at=now,
+        app=app,
+        app_version=app_version,
+        platform=platform,
+    )
+    audit.record(
+        actor=audit.PHONE,
+        action="device.enrolled",
+        subject=f"participant {found.participant.code}",
+        study=found.participant.study,
+        after={"app": app, "app_version": app_version, "platform": platform},
+    )
+    return Admission(device=device, access_token=access, refresh_token=refresh)
+
+
+def _claim_code(code: EnrolmentCode, *, installation: uuid.UUID, now: datetime) -> None:
+    """Spend the code by a conditional update: of two phones with one code, one gets in."""
+    fresh = EnrolmentCode.objects.filter(pk=code.pk, redeemed_at=None, expires_at__gt=now)
+    if fresh.update(redeemed_at=now, redeemed_by=installation):
+        return
+    code.refresh_from_db()
+    if code.expires_at <= now:
+        raise CodeUsed if code.redeemed_at else CodeExpired
+    if code.redeemed_by != installation:
+        raise CodeUsed
+
+
+def _replace_devices(participant: Participant, *, now: datetime) -> None:
+    Participant.objects.select_for_update().get(pk=participant.pk)
+    participant.devices.active().update(replaced_at=now)
+
+
+def refresh(*, token: str, now: datetime) -> Admission:
+    """Rotate both tokens. A spent refresh token that comes back later revokes the phone.
+
+    Right after a rotation it is only a repeated request whose first reply was lost.
+    """
+    spent = codes.hash_token(token)
+    current = Device.objects.filter(
+        Q(refresh_hash=spent)
+        | Q(spent_refresh_hash=spent, access_expires_at__gt=now + ACCESS_LIFETIME - REPEAT_WITHIN),
+        refresh_expires_at__gt=now,
+        revoked_at=None,
+    )
+    access, fresh = codes.new_token(), codes.new_token()
+    rotated = current.update(
+        access_hash=codes.hash_token(access),
+        access_expires_at=now + ACCESS_LIFETIME,
+        spent_refresh_hash=spent,
+        refresh_hash=codes.hash_token(fresh),
+        refresh_expires_at=now + REFRESH_LIFETIME,
+    )
+    if not rotated:
+        reused = Device.objects.filter(spent_refresh_hash=spent).update(revoked_at=now)
+        raise TokenReused if reused else TokenRefused
+    device = Device.objects.get(access_hash=codes.hash_token(access))
+    return Admission(device=device, access_token=access, refresh_token=fresh)

@@ -1,0 +1,46 @@
+"""Two rules for every answer: a strict content policy, and 503 while the database is away."""
+
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+
+def content_security_policy(get_response: GetResponse) -> GetResponse:
+    policy = "; ".join(f"{name} {' '.join(of)}" for name, of in settings.SECURE_CSP.items())
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        response.headers.setdefault("Content-Security-Policy", policy)
+        return response
+
+    return middleware
+
+
+class DatabaseAway:
+    """Turns a lost database into 503 with Retry-After: phones keep their answers and come back."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
+        if not isinstance(error, OperationalError | InterfaceError):
+            return None
+        problem = {
+            "type": "about:blank",
+            "title": "The database is away; nothing was stored. Try again.",
+            "status": 503,
+            "code": "database_away",
+        }
+        return JsonResponse(
+            problem,
+            status=503,
+            content_type="application/problem+json",
+            headers={"Retry-After": "5"},
+        )

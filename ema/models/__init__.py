@@ -1,0 +1,31 @@
+"""Every record of the trial. `docs/architecture.md` has the glossary."""
+
+from ema.models.allocation import Allocation
+from ema.models.audit import AuditEvent
+from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent
+from ema.models.prompt import Prompt
+from ema.models.questionnaire import Item, Questionnaire, QuestionnaireVersion
+from ema.models.response import Quarantine, Response
+from ema.models.study import Arm, Membership, Phase, Site, Study
+from ema.models.urine import UrineTest
+
+__all__ = [
+    "Allocation",
+    "Arm",
+    "AuditEvent",
+    "Device",
+    "EnrolmentCode",
+    "Item",
+    "Membership",
+    "Participant",
+    "Phase",
+    "PhoneEvent",
+    "Prompt",
+    "Quarantine",
+    "Questionnaire",
+    "QuestionnaireVersion",
+    "Response",
+    "Site",
+    "Study",
+    "UrineTest",
+]

@@ -1,0 +1,212 @@
+"""A study, its sites, arms and phases, and who may do what in it."""
+
+import hashlib
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.core.validators import MaxValueValidator, MinValueValidator
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+
+def new_seed() -> bytes:
+    """256 random bits: the source of every prompt time of a study."""
+    return secrets.token_bytes(32)
+
+
+def whole_day_windows() -> list[dict[str, object]]:
+    return [{"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": "08:00", "end": "22:00"}]
+
+
+def no_reminders() -> list[int]:
+    return []
+
+
+class Masking(models.TextChoices):
+    OPEN = "open", "open: operators with the right may compare arms at any time"
+    DOUBLE_BLIND = "double_blind", "double blind: only the closed role sees arms"
+
+
+class Study(models.Model):
+    slug = models.SlugField(unique=True, help_text="Short name used in addresses and commands.")
+    title = models.CharField(max_length=200)
+    masking = models.CharField(max_length=20, choices=Masking, default=Masking.DOUBLE_BLIND)
+    zone = models.CharField(max_length=64, default="UTC", help_text="IANA zone of the study team.")
+    seed = models.BinaryField(default=new_seed, editable=False, max_length=32)
+    created_at = models.DateTimeField(db_default=Now(), editable=False)
+    started_at = models.DateTimeField(null=True, blank=True, editable=False)
+    locked_at = models.DateTimeField(null=True, blank=True, editable=False)
+    unmasked_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        verbose_name_plural = "studies"
+        ordering = ["slug"]
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(masking__in=Masking.values), name="study_masking_is_open_or_double_blind"
+            ),
+            models.CheckConstraint(
+                condition=Q(unmasked_at__isnull=True) | Q(locked_at__lte=F("unmasked_at")),
+                name="study_is_unmasked_only_after_it_is_locked",
+                violation_error_message="Lock the study before unmasking it.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.slug
+
+    @property
+    def seed_commitment(self) -> str:
+        """SHA-256 of the seed, published at the start so that the schedule can be verified later."""
+        return hashlib.sha256(bytes(self.seed)).hexdigest()
+
+    @property
+    def arms_are_hidden(self) -> bool:
+        """Whether only the closed role may learn anything about arms."""
+        return self.masking == Masking.DOUBLE_BLIND and self.unmasked_at is None
+
+
+class Site(models.Model):
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="sites")
+    code = models.SlugField(max_length=20)
+    title = models.CharField(max_length=200)
+    zone = models.CharField(max_length=64, default="UTC")
+
+    class Meta:
+        ordering = ["study", "code"]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "code"], name="site_code_is_unique_in_its_study")
+        ]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Arm(models.Model):
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="arms")
+    key = models.CharField(max_length=40, help_text="As it appears in tables: placebo, clonidine.")
+    title = models.CharField(max_length=200, blank=True)
+    is_reference = models.BooleanField(default=False, help_text="The arm others are compared with.")
+
+    class Meta:
+        ordering = ["study", "key"]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "key"], name="arm_key_is_unique_in_its_study"),
+            models.UniqueConstraint(
+                fields=["study"],
+                condition=Q(is_reference=True),
+                name="a_study_has_one_reference_arm",
+                violation_error_message="This study already has a reference arm.",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class PhaseQuerySet(models.QuerySet["Phase"]):
+    def drawn(self) -> "PhaseQuerySet":
+        """Phases whose prompts are drawn here (imported ones came with their prompts)."""
+        return self.exclude(design=Design.IMPORTED)
+
+
+class Design(models.TextChoices):
+    CIRCLE = "circle", "circle: gap kept, every waking second equally likely"
+    STRATIFIED = "stratified", "stratified: one in each equal block"
+    STRATIFIED_ROTATED = "stratified_rotated", "stratified and rotated: most even"
+    UNIFORM = "uniform", "uniform: no minimum gap"
+    FIXED = "fixed", "fixed local times"
+    IMPORTED = "imported", "imported: prompts came with the data, none are drawn"
+
+
+class Phase(models.Model):
+    """A stretch of study days with one sampling protocol."""
+
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="phases")
+    key = models.SlugField(max_length=40)
+    position = models.PositiveSmallIntegerField(help_text="1 is first; phases follow one another.")
+    days = models.PositiveSmallIntegerField(default=98, validators=[MinValueValidator(1)])
+    questionnaire = models.ForeignKey(
+        "ema.QuestionnaireVersion", on_delete=models.PROTECT, related_name="phases"
+    )
+    design = models.CharField(max_length=20, choices=Design, default=Design.CIRCLE)
+    prompts_per_day = models.PositiveSmallIntegerField(
+        default=4, validators=[MinValueValidator(1), MaxValueValidator(48)]
+    )
+    minimum_gap = models.DurationField(default=timedelta(minutes=60))
+    windows = models.JSONField(
+        default=whole_day_windows,
+        help_text='Local times: [{"weekdays": [1, …, 7], "start": "08:00", "end": "22:00"}].',
+    )
+    fixed_times = models.JSONField(
+        default=list, blank=True, help_text='For the fixed design: ["09:00", "21:00"].'
+    )
+    expires_after = models.DurationField(default=timedelta(minutes=30))
+    reminders_after = models.JSONField(
+        default=no_reminders, blank=True, help_text="Minutes after the prompt: [15]."
+    )
+
+    objects = PhaseQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["study", "position"]
+        constraints = [
+            models.UniqueConstraint(fields=["study", "key"], name="phase_key_is_unique_in_its_study"),
+            models.UniqueConstraint(
+                fields=["study", "position"], name="phase_position_is_unique_in_its_study"
+            ),
+            models.CheckConstraint(condition=Q(days__gte=1), name="phase_lasts_at_least_one_day"),
+            models.CheckConstraint(
+                condition=Q(prompts_per_day__gte=1), name="phase_has_at_least_one_prompt_a_day"
+            ),
+            models.CheckConstraint(
+                condition=Q(minimum_gap__gte=timedelta(0)), name="phase_minimum_gap_is_not_negative"
+            ),
+            models.CheckConstraint(
+                condition=Q(expires_after__gt=timedelta(0)),
+                name="phase_prompts_expire_after_they_are_due",
+                violation_error_message="expires_after must be longer than zero.",
+            ),
+            models.CheckConstraint(
+                condition=Q(design__in=Design.values), name="phase_design_is_a_known_one"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Role(models.TextChoices):
+    COORDINATOR = "coordinator", "coordinator (of a site)"
+    INVESTIGATOR = "investigator", "investigator (of a study)"
+    STATISTICIAN = "statistician", "statistician (closed: sees arms)"
+
+
+class Membership(models.Model):
+    """What a user may do in a study; `site` narrows a coordinator to one site."""
+
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
+    )
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="memberships")
+    site = models.ForeignKey(
+        Site, null=True, blank=True, on_delete=models.CASCADE, related_name="memberships"
+    )
+    role = models.CharField(max_length=20, choices=Role)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["user", "study", "site", "role"],
+                nulls_distinct=False,
+                name="a_role_is_granted_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(role__in=Role.values), name="membership_role_is_a_known_one"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} is {self.role} of {self.study}"

@@ -1,0 +1,262 @@
+"""The one settings file. Everything that differs between machines comes from the environment.
+
+`docs/operations.md` lists every variable; a test fails when one is missing there. A wrong
+value stops the start with a sentence that names its variable.
+"""
+
+import secrets
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import environ
+from django.core.exceptions import ImproperlyConfigured
+
+from ema.embedded_servers import Addresses
+
+env = environ.Env()
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+
+def _read(kind: str, name: str, default: Any) -> Any:
+    """One environment variable, or a sentence that names it."""
+    try:
+        return getattr(env, kind)(name, default=default)
+    except (ValueError, TypeError) as error:
+        wanted = {"int": "a whole number", "float": "a number", "bool": "on or off"}[kind]
+        message = f"{name}={env.str(name)!r} is wrong: it must be {wanted}."
+        raise ImproperlyConfigured(message) from error
+
+
+# --- where things are -------------------------------------------------------------------
+
+STATE_DIR = Path(env.str("FOURBEAT_STATE_DIR", default=str(BASE_DIR / ".data"))).expanduser()
+DATABASE_URL = env.str("DATABASE_URL", default="")
+REDIS_URL = env.str("REDIS_URL", default="")
+LOCAL = not DATABASE_URL  # one machine, embedded servers, a key made on first start
+ADDRESSES = Addresses.of(STATE_DIR)
+
+
+def _local_secret_key() -> str:
+    """A key of this machine's own, made once and kept beside its data (mode 0600)."""
+    path = STATE_DIR / "secret_key"
+    if not path.exists():
+        try:
+            STATE_DIR.mkdir(mode=0o700, parents=True, exist_ok=True)
+            draft = STATE_DIR / f"secret_key.{secrets.token_hex(4)}"
+            draft.touch(mode=0o600)
+            draft.write_text(secrets.token_urlsafe(48))
+            try:
+                path.hardlink_to(draft)  # whoever is first decides; nobody reads half a key
+            except FileExistsError:
+                pass
+            finally:
+                draft.unlink()
+        except OSError as error:
+            message = (
+                f"FOURBEAT_STATE_DIR={STATE_DIR} cannot be written ({error.strerror}): "
+                "name a directory that this user may create and write."
+            )
+            raise ImproperlyConfigured(message) from error
+    return path.read_text()
+
+
+def _secret_key() -> str:
+    key: str = env.str("SECRET_KEY", default="")
+    if key or LOCAL:
+        return key or _local_secret_key()
+    message = "SECRET_KEY is not set: a server (DATABASE_URL is set) needs its own, kept secret."
+    raise ImproperlyConfigured(message)
+
+
+def _database() -> dict[str, Any]:
+    if LOCAL:
+        found: dict[str, Any] = {
+            "ENGINE": "django.db.backends.postgresql",
+            **ADDRESSES.database_settings,
+        }
+    else:
+        try:
+            found = dict(env.db_url_config(DATABASE_URL))
+        except (ValueError, TypeError) as error:
+            message = "DATABASE_URL cannot be read: write postgres://user:password@host:5432/name."
+            raise ImproperlyConfigured(message) from error
+        if found.get("ENGINE") != "django.db.backends.postgresql":
+            message = "DATABASE_URL must name a PostgreSQL server: postgres://user:password@host/name."
+            raise ImproperlyConfigured(message)
+    options = {**found.get("OPTIONS", {}), "connect_timeout": 5}
+    return {**found, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
+
+
+DEBUG = _read("bool", "DEBUG", False)
+SECRET_KEY = _secret_key()
+ALLOWED_HOSTS: list[str] = env.list(
+    "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if LOCAL else []
+)
+CSRF_TRUSTED_ORIGINS: list[str] = env.list("CSRF_TRUSTED_ORIGINS", default=[])
+if not LOCAL and (DEBUG or "*" in ALLOWED_HOSTS or len(SECRET_KEY) < 32):
+    raise ImproperlyConfigured(
+        "A server must not run with DEBUG on, with * in ALLOWED_HOSTS "
+        "or with a SECRET_KEY shorter than 32 characters."
+    )
+
+DATABASES = {"default": _database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# --- Django -----------------------------------------------------------------------------
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "ema.apps.EmaConfig",
+    "scheduler.apps.SchedulerConfig",
+    "analytics.apps.AnalyticsConfig",
+    "ema.apps.OperatorAdminConfig",
+    "rest_framework",
+    "drf_spectacular",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "ema.middleware.content_security_policy",
+    "ema.middleware.DatabaseAway",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+]
+ROOT_URLCONF = "ema.urls"
+WSGI_APPLICATION = "ema.wsgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
+LANGUAGE_CODE = "en-gb"
+USE_TZ = True
+TIME_ZONE = "UTC"
+STATIC_URL = "static/"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(STATE_DIR / "static")))
+WHITENOISE_USE_FINDERS = LOCAL  # a server collects its files first (the Dockerfile does)
+
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.Argon2PasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+SESSION_COOKIE_AGE = int(timedelta(hours=8).total_seconds())
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not LOCAL
+SECURE_PROXY_SSL_HEADER = None if LOCAL else ("HTTP_X_FORWARDED_PROTO", "https")
+SECURE_REDIRECT_EXEMPT = [r"^health/"]
+SECURE_HSTS_SECONDS = 0 if LOCAL else int(timedelta(days=365).total_seconds())
+SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = not LOCAL
+X_FRAME_OPTIONS = "DENY"
+SECURE_CSP = {  # the name that Django 6 uses
+    "default-src": ["'self'"],
+    "script-src": ["'self'"],
+    "style-src": ["'self'"],
+    "img-src": ["'self'", "data:"],
+    "object-src": ["'none'"],
+    "base-uri": ["'none'"],
+    "form-action": ["'self'"],
+    "frame-ancestors": ["'none'"],
+}
+DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
+
+# --- the phone's API --------------------------------------------------------------------
+
+REST_FRAMEWORK = {
+    "DEFAULT_AUTHENTICATION_CLASSES": ["ema.api.authentication.DeviceAuthentication"],
+    "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "EXCEPTION_HANDLER": "ema.api.errors.as_problem",
+    "UNAUTHENTICATED_USER": None,
+    "NUM_PROXIES": _read("int", "TRUSTED_PROXIES", 0),
+    "DEFAULT_THROTTLE_RATES": {"redeem": env.str("REDEEM_RATE", default="20/min")},
+}
+SPECTACULAR_SETTINGS = {
+    "TITLE": "Fourbeat",
+    "VERSION": "1",
+    "DESCRIPTION": "The API of an EMA trial: phones enrol, read their schedule, post responses.",
+    "OAS_VERSION": "3.1.0",
+    "SERVE_INCLUDE_SCHEMA": False,
+    "SERVE_AUTHENTICATION": [],
+    "SERVE_PERMISSIONS": [],
+}
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
+
+# --- Celery: PostgreSQL is the truth, messages may be lost ------------------------------
+
+CELERY_BROKER_URL = REDIS_URL or ADDRESSES.celery_url
+CACHES["default"]["LOCATION"] = REDIS_URL or ADDRESSES.redis_url
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_TIME_LIMIT = 280
+CELERY_TASK_SOFT_TIME_LIMIT = 240
+CELERY_TASK_DEFAULT_QUEUE = "trial"
+CELERY_TASK_ROUTES = {"scheduler.tasks.dispatch_due": {"queue": "delivery"}}
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_TIMEZONE = "UTC"
+
+PLAN_EVERY_S = _read("float", "PLAN_EVERY_S", 20.0)
+DISPATCH_EVERY_S = _read("float", "DISPATCH_EVERY_S", 5.0)
+COUPLE_EVERY_S = _read("float", "COUPLE_EVERY_S", 20.0)
+CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks change
+    task: {"task": task, "schedule": every, "options": {"expires": every}}
+    for task, every in {
+        "scheduler.tasks.plan_prompts": PLAN_EVERY_S,
+        "scheduler.tasks.dispatch_due": DISPATCH_EVERY_S,
+        "analytics.tasks.estimate_couplings": COUPLE_EVERY_S,
+    }.items()
+}
+
+# --- delivery and files -----------------------------------------------------------------
+
+DELIVERY_CHANNEL = env.str("DELIVERY_CHANNEL", default="console")
+if DELIVERY_CHANNEL not in ("console", "webhook"):
+    raise ImproperlyConfigured(
+        f"DELIVERY_CHANNEL={DELIVERY_CHANNEL!r} is wrong: it must be console or webhook."
+    )
+DELIVERY_WEBHOOK_URL = env.str("DELIVERY_WEBHOOK_URL", default="")
+if DELIVERY_CHANNEL == "webhook" and not DELIVERY_WEBHOOK_URL.startswith(("http://", "https://")):
+    raise ImproperlyConfigured(
+        "DELIVERY_WEBHOOK_URL must be an http(s) address when DELIVERY_CHANNEL is webhook."
+    )
+SNAPSHOT_DIR = Path(env.str("SNAPSHOT_DIR", default=str(STATE_DIR / "snapshots")))
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="WARNING")},
+}

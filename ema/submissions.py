@@ -1,0 +1,179 @@
+"""What a phone sends in a batch: its shape, and reading it item by item.
+
+A broken item never spoils its neighbours: it is read as `Broken`, with JSON pointers.
+"""
+
+import hashlib
+import re
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, TypeVar
+
+import msgspec
+
+MOST_ITEMS = 100
+T = TypeVar("T")
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+Short = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+class Client(msgspec.Struct, omit_defaults=True):
+    """The app and its clock at the moment of sending."""
+
+    sent_at: Instant | None = None
+    app: Short = ""
+    app_version: Short = ""
+    platform: Short = ""
+    os: Short = ""
+    boot_id: Short = ""
+    monotonic_ms: Count | None = None
+
+
+class Envelope(msgspec.Struct):
+    """A batch: the client and its items, each still raw."""
+
+    items: list[msgspec.Raw]
+    client: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class QuestionnaireRef(msgspec.Struct):
+    key: Short
+    version: Annotated[int, msgspec.Meta(ge=1, le=32767)]
+
+
+class Answer(msgspec.Struct):
+    """`value`, or null with the reason in `skip`; `rt_ms` is the reaction time."""
+
+    item: Short
+    value: Any = None
+    rt_ms: Count | None = None
+    skip: Short | None = None
+
+
+class Submission(msgspec.Struct):
+    """One response as a phone sends it."""
+
+    id: uuid.UUID
+    questionnaire: QuestionnaireRef
+    completed_at: Instant
+    answers: list[Answer]
+    prompt_id: uuid.UUID | None = None
+    trigger: Literal["random", "self_initiated"] = "random"
+    shown_at: Instant | None = None
+    started_at: Instant | None = None
+    tz: Short = ""
+    utc_offset_min: Annotated[int, msgspec.Meta(ge=-1080, le=1080)] | None = None
+    monotonic_ms: Count | None = None
+    seq: Count | None = None
+    language: Annotated[str, msgspec.Meta(max_length=20)] = ""
+    schedule_rev: Short = ""
+
+    def __post_init__(self) -> None:
+        for at in (self.completed_at, self.shown_at, self.started_at):
+            if at and not 1970 <= at.year < 9000:
+                raise ValueError(f"The year {at.year} is not one a phone can be in")
+
+
+class PromptEvent(msgspec.Struct):
+    """Something that happened to a prompt on the phone."""
+
+    id: uuid.UUID
+    prompt_id: uuid.UUID
+    kind: Literal["armed", "shown", "opened", "dismissed", "snoozed"]
+    at: Instant
+    seq: Count | None = None
+
+
+class BatchUnreadable(ValueError):
+    """The body is not a batch at all; nothing in it could be read."""
+
+
+class BatchTooLarge(ValueError):
+    """More items than one batch may carry: the phone halves it."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    pointer: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Read(Generic[T]):
+    """An item that could be read."""
+
+    item: T
+    content_sha256: bytes
+    raw: bytes
+
+
+@dataclass(frozen=True)
+class Broken:
+    """An item that could not: its id as far as there is one, and what is wrong."""
+
+    id: str | None
+    content_sha256: bytes
+    raw: bytes
+    fault: Fault
+
+
+_client = msgspec.json.Decoder(Client)
+_envelope = msgspec.json.Decoder(Envelope)
+_submission = msgspec.json.Decoder(Submission)
+_event = msgspec.json.Decoder(PromptEvent)
+_anything = msgspec.json.Decoder()
+_canonical = msgspec.json.Encoder(order="deterministic")
+
+
+def read_envelope(body: bytes) -> Envelope:
+    """The batch, with its items raw; BatchUnreadable or BatchTooLarge in words."""
+    try:
+        envelope = _envelope.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise BatchUnreadable(f"The body is not a batch of items: {error}.") from error
+    if len(envelope.items) > MOST_ITEMS:
+        message = f"{len(envelope.items)} items; a batch carries at most {MOST_ITEMS}: send half."
+        raise BatchTooLarge(message)
+    return envelope
+
+
+def read_client(raw: msgspec.Raw) -> Client:
+    """Who sends. A client that cannot be read must not cost the answers: it is left blank."""
+    try:
+        return _client.decode(raw)
+    except msgspec.DecodeError:
+        return Client()
+
+
+def read_submission(raw: msgspec.Raw) -> Read[Submission] | Broken:
+    return _read(raw, _submission)
+
+
+def read_event(raw: msgspec.Raw) -> Read[PromptEvent] | Broken:
+    return _read(raw, _event)
+
+
+def _read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> Read[T] | Broken:
+    content = bytes(raw)
+    tree = _anything.decode(content)
+    digest = hashlib.sha256(_canonical.encode(tree)).digest()
+    try:
+        if b"\\u0000" in content:
+            raise msgspec.ValidationError("Text must not contain the NUL character")
+        return Read(item=decoder.decode(content), content_sha256=digest, raw=content)
+    except msgspec.ValidationError as error:
+        named = tree.get("id") if isinstance(tree, dict) else None
+        return Broken(
+            id=named if isinstance(named, str) else None,
+            content_sha256=digest,
+            raw=content,
+            fault=_fault(str(error)),
+        )
+
+
+def _fault(message: str) -> Fault:
+    """msgspec says "… - at `$.answers[0].item`"; phones are told `/answers/0/item`."""
+    detail, _, path = message.partition(" - at `$")
+    return Fault(pointer=re.sub(r"[.\[]", "/", path.rstrip("`")).replace("]", ""), detail=detail)
