@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 from scipy.stats import t as student
 
-from .moments import Floats, Label, Moments, Within
+from .moments import Label, Moments, Within
 
 MINIMUM_TO_ESTIMATE = 3  # a line through two pairs has no residual
 MINIMUM_TO_DISPLAY = 10
@@ -90,7 +91,7 @@ def personal_couplings(
 
 def _reasons(within: Within) -> list[Reason | None]:
     """The first reason that applies to each participant."""
-    failing: list[tuple[Reason, Floats]] = [
+    failing: list[tuple[Reason, NDArray[np.bool_]]] = [
         (Reason.TOO_FEW_PAIRS, within.n < MINIMUM_TO_ESTIMATE),
         (Reason.CONSTANT_STRESS, within.ss_xx == 0),
         (Reason.CONSTANT_CRAVING, within.ss_yy == 0),

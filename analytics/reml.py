@@ -320,31 +320,40 @@ def _ordinary(summaries: Summaries) -> Floats:
 
 
 def _newton(summaries: Summaries, start: Floats) -> Criterion:
-    """Newton steps with |eigenvalues| of the Hessian, halved until the deviance falls."""
+    """Newton steps with |eigenvalues| of the Hessian inside a radius that adapts."""
     here = evaluate(summaries, start)
+    radius = 1.0 + float(np.linalg.norm(start))
     for _ in range(_MAX_STEPS):
         values, vectors = np.linalg.eigh(here.hessian)
         curvature = np.maximum(np.abs(values), 1e-10 * np.abs(values).max() + 1e-300)
-        step = -vectors @ ((vectors.T @ here.gradient) / curvature)
-        decrement = float(-step @ here.gradient)
-        step *= min(1.0, 2.0 * (1.0 + float(np.linalg.norm(here.theta))) / _norm(step))
-        # Below this the deviance cannot tell two steps apart, the gradient still can.
-        blind = decrement < 1e-12 * abs(here.deviance) + 1e-9
-        there = evaluate(summaries, here.theta + step)
-        if blind:
-            if decrement < 1e-15:
+        downhill = -vectors.T @ here.gradient
+        step = _step_within(radius, downhill, curvature)
+        promise = float(step @ downhill - step @ (curvature * step) / 2)
+        there = evaluate(summaries, here.theta + vectors @ step)
+        if promise < 1e-12 * abs(here.deviance) + 1e-9:
+            # The deviance can no longer tell two steps apart, the gradient still can.
+            if promise < 1e-16:
                 return there
             here = there
             continue
-        while there.deviance > here.deviance - 1e-4 * decrement and _norm(step) > 1e-12:
-            step = step / 2
-            there = evaluate(summaries, here.theta + step)
-        here = there
+        kept = (here.deviance - there.deviance) / promise
+        if kept < 0.25:
+            radius = float(np.linalg.norm(step)) / 4
+        elif kept > 0.75:
+            radius = max(radius, 2 * float(np.linalg.norm(step)))
+        if kept > 0.01:
+            here = there
     raise ValueError("the mixed model found no optimum; look at the data for extreme values")
 
 
-def _norm(step: Floats) -> float:
-    return max(float(np.linalg.norm(step)), 1e-300)
+def _step_within(radius: float, downhill: Floats, curvature: Floats) -> Floats:
+    """The Newton step along each eigenvector, damped until it is no longer than the radius."""
+    damping = 0.0
+    step = downhill / curvature
+    while np.linalg.norm(step) > radius:
+        damping = 2 * damping if damping else float(curvature.min())
+        step = downhill / (curvature + damping)
+    return np.asarray(step)
 
 
 def _tidy(summaries: Summaries, found: Criterion) -> Criterion:

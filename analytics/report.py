@@ -51,9 +51,9 @@ def comparison_report(
 
 def comparison_table(report: Mapping[str, Any]) -> str:
     """The report for a terminal: couplings by arm, contrasts, and a sentence on each."""
+    people, pairs = report["n_participants"], report["n_pairs"]
     lines = [
-        f"{report['n_participants']} participants, {report['n_pairs']} pairs of stress and craving"
-        f"{_left_out(report['n_excluded'])}",
+        f"{people} participants, {pairs} complete pairs{_left_out(report['n_excluded'])}",
         f"Method: {report['method']}; log-likelihood {report['log_likelihood']:.4f}",
         "",
         *_grid(["arm", "n", "coupling", "SE", "95 % interval"], map(_arm_row, report["arms"])),
@@ -64,7 +64,9 @@ def comparison_table(report: Mapping[str, Any]) -> str:
         lines += [_sentence(contrast) for contrast in report["contrasts"]] + [SIGN]
     lines += ["", _random_line(report["random"])]
     if report["singular"]:
-        lines.append("Singular fit: a variance of zero or a correlation of ±1 describes these best.")
+        lines.append(
+            "Singular fit: a variance of zero or a correlation of ±1 describes these best."
+        )
     if report["dropped"]:
         lines.append(f"Not estimable from these data: {', '.join(report['dropped'])}.")
     if "participants" in report:

@@ -1,0 +1,309 @@
+"""One CSV file of an EMA study, from its rows to the comparison of its arms.
+
+A file has one row per prompt and a header. Rows without values (missed prompts, padding) are
+counted by reason and left out. Ratings with up to six decimals are turned into integers and a
+scale, so that their sums are exact.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .mixed_model import fit_mixed_model
+from .moments import Moments, Sums
+from .personal import personal_couplings
+from .report import comparison_report
+
+MISSING = frozenset({"", "NA", "NaN", "nan"})
+_MOST_DECIMALS = 6
+_SHOWN_VALUES = 12
+
+
+class WrongOptionError(ValueError):
+    """What was asked for is not in the file, or there is no file."""
+
+
+class UnusableDataError(ValueError):
+    """The file holds something the analysis cannot use."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Which column of the file is what; ``arm`` None: no arm model."""
+
+    participant: str
+    stress: str
+    craving: str
+    arm: str | None = None
+
+    def named(self) -> dict[str, str]:
+        """The columns by the option that names them."""
+        options = {
+            "--participant": self.participant,
+            "--stress": self.stress,
+            "--craving": self.craving,
+            "--arm": self.arm,
+        }
+        return {option: column for option, column in options.items() if column is not None}
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Complete pairs of one file.
+
+    stress and craving (length N) are integers to be divided by their scale, or floats with scale
+    1. arm_of: participants with an arm (empty without an arm column); all_arms: every arm named
+    in the rows selected. excluded: rows selected but left out, by reason; their number and the
+    pairs' add up to the rows selected.
+    """
+
+    participant: list[str]
+    stress: Sums
+    craving: Sums
+    stress_scale: int
+    craving_scale: int
+    arm_of: dict[str, str]
+    all_arms: tuple[str, ...]
+    excluded: dict[str, int]
+
+
+def compare_file(
+    path: Path,
+    columns: Columns,
+    *,
+    reference: str | None = None,
+    where: Sequence[str] = (),
+    participants: bool = False,
+) -> dict[str, Any]:
+    """The report of a file's comparison (see ``analytics.report``).
+
+    ``where``: conditions "COLUMN=VALUE", all of which a row must meet. ``participants`` asks for
+    everyone's slopes. Raises WrongOptionError or UnusableDataError, in one sentence.
+    """
+    if (columns.arm is None) != (reference is None):
+        missing = "--reference" if reference is None else "--arm"
+        raise WrongOptionError(f"--arm and --reference go together: {missing} is missing")
+    pairs = read_pairs(path, columns, where)
+    if columns.arm is not None and reference not in pairs.all_arms:
+        raise WrongOptionError(
+            f"--reference {reference!r} is not an arm: column {columns.arm!r} has "
+            f"{_listed(pairs.all_arms)}"
+        )
+    try:
+        return _report(pairs, columns.arm is not None, reference, participants)
+    except ValueError as error:
+        raise UnusableDataError(
+            f"{path.name}: {error} (stress is column {columns.stress!r}, "
+            f"craving column {columns.craving!r})"
+        ) from error
+
+
+def read_pairs(path: Path, columns: Columns, where: Sequence[str] = ()) -> Pairs:
+    """Read the rows that meet every condition; raises WrongOptionError or UnusableDataError."""
+    _refuse_columns_used_twice(columns)
+    header, lines = _read(path)
+    for option, column in columns.named().items():
+        _refuse_missing_column(option, column, header)
+    selected = _selected(lines, header, where)
+    place = {name: index for index, name in enumerate(header)}
+    at = {option: place[column] for option, column in columns.named().items()}
+    arm_of = _arms(selected, at) if columns.arm is not None else {}
+    excluded: Counter[str] = Counter()
+    kept: list[tuple[str, float, float]] = []
+    cells: tuple[list[str], list[str]] = ([], [])
+    for number, row in selected:
+        participant, x, y = (row[at[o]] for o in ("--participant", "--stress", "--craving"))
+        stress, craving = (
+            _rating(x, number, columns.stress),
+            _rating(y, number, columns.craving),
+        )
+        if reason := _missing(participant, stress, craving, columns.arm, arm_of):
+            excluded[reason] += 1
+        elif stress is not None and craving is not None:
+            kept.append((participant, stress, craving))
+            cells[0].append(x)
+            cells[1].append(y)
+    if not kept:
+        raise UnusableDataError(
+            f"{path.name}: no row has a participant with both {columns.stress!r} and "
+            f"{columns.craving!r} (rows left out: {_counted(excluded)})"
+        )
+    stress_column, stress_scale = _whole(cells[0], [pair[1] for pair in kept])
+    craving_column, craving_scale = _whole(cells[1], [pair[2] for pair in kept])
+    return Pairs(
+        participant=[pair[0] for pair in kept],
+        stress=stress_column,
+        craving=craving_column,
+        stress_scale=stress_scale,
+        craving_scale=craving_scale,
+        arm_of=arm_of,
+        all_arms=tuple(sorted(set(arm_of.values()))),
+        excluded=dict(sorted(excluded.items())),
+    )
+
+
+def _report(
+    pairs: Pairs, with_arms: bool, reference: str | None, participants: bool
+) -> dict[str, Any]:
+    moments = Moments.from_rows(pairs.participant, pairs.stress, pairs.craving)
+    x_scale, y_scale = pairs.stress_scale, pairs.craving_scale
+    model = fit_mixed_model(
+        moments,
+        pairs.arm_of if with_arms else None,
+        reference,
+        all_arms=pairs.all_arms,
+        x_scale=x_scale,
+        y_scale=y_scale,
+    )
+    personal = personal_couplings(moments, x_scale=x_scale, y_scale=y_scale)
+    return comparison_report(
+        model, excluded=pairs.excluded, personal=personal if participants else None
+    )
+
+
+Line = tuple[int, list[str]]
+
+
+def _read(path: Path) -> tuple[list[str], list[Line]]:
+    """The header, and the rows numbered as a spreadsheet does: the header is row 1."""
+    if not path.is_file():
+        raise WrongOptionError(f"there is no file {str(path)!r}: give the path of a CSV file")
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UnusableDataError(f"{path.name} is not UTF-8 text: save it as CSV (UTF-8)") from None
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    lines = list(enumerate(csv.reader(text.splitlines(), delimiter=delimiter), start=1))
+    if not lines or not any(lines[0][1]):
+        raise UnusableDataError(f"{path.name} is empty: its first row must name the columns")
+    header = [name.strip() for name in lines[0][1]]
+    return header, list(_full_rows(path, header, lines[1:]))
+
+
+def _full_rows(path: Path, header: list[str], lines: Iterable[Line]) -> Iterator[Line]:
+    for number, row in lines:
+        if not row:
+            continue
+        if len(row) != len(header):
+            raise UnusableDataError(
+                f"{path.name}, row {number}: {len(row)} cells, but the header has {len(header)}"
+            )
+        yield number, [cell.strip() for cell in row]
+
+
+def _refuse_columns_used_twice(columns: Columns) -> None:
+    seen: dict[str, str] = {}
+    for option, column in columns.named().items():
+        if column in seen:
+            raise WrongOptionError(
+                f"{seen[column]} and {option} are both column {column!r}: they must differ"
+            )
+        seen[column] = option
+
+
+def _refuse_missing_column(option: str, column: str, header: Sequence[str]) -> None:
+    if header.count(column) == 1:
+        return
+    problem = "is there twice" if column in header else "is not there"
+    raise WrongOptionError(
+        f"{option}: column {column!r} {problem}; the file has {', '.join(header)}"
+    )
+
+
+def _selected(lines: list[Line], header: Sequence[str], where: Sequence[str]) -> list[Line]:
+    """The rows that meet every condition."""
+    for condition in where:
+        column, equals, value = condition.partition("=")
+        if not equals:
+            raise WrongOptionError(f"--where {condition!r} is not of the form COLUMN=VALUE")
+        _refuse_missing_column(f"--where {condition}", column, header)
+        index = header.index(column)
+        left = [line for line in lines if line[1][index] == value]
+        if not left:
+            there = sorted({row[index] for _, row in lines})
+            raise WrongOptionError(
+                f"--where {condition} leaves no rows: {column!r} has {_listed(there)}"
+            )
+        lines = left
+    return lines
+
+
+def _arms(lines: Iterable[Line], at: Mapping[str, int]) -> dict[str, str]:
+    """The arm of each participant; rows may leave it out, but not contradict each other."""
+    arm_of: dict[str, str] = {}
+    for number, row in lines:
+        participant, arm = row[at["--participant"]], row[at["--arm"]]
+        if participant in MISSING or arm in MISSING:
+            continue
+        if arm_of.setdefault(participant, arm) != arm:
+            raise UnusableDataError(
+                f"row {number}: participant {participant!r} is in arm {arm!r}, but was in "
+                f"{arm_of[participant]!r} before; a participant has one arm"
+            )
+    return arm_of
+
+
+def _rating(cell: str, number: int, column: str) -> float | None:
+    if cell in MISSING:
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        value = float("nan")
+    if not np.isfinite(value):
+        raise UnusableDataError(
+            f"row {number}, column {column!r}: {cell!r} is not a number "
+            "(decimals take a point, a missing value is an empty cell)"
+        )
+    return value
+
+
+def _missing(
+    participant: str,
+    stress: float | None,
+    craving: float | None,
+    arm_column: str | None,
+    arm_of: Mapping[str, str],
+) -> str | None:
+    """Why a row is left out, or None."""
+    if participant in MISSING:
+        return "missing_participant"
+    if stress is None and craving is None:
+        return "missing_stress_and_craving"
+    if stress is None:
+        return "missing_stress"
+    if craving is None:
+        return "missing_craving"
+    return "missing_arm" if arm_column is not None and participant not in arm_of else None
+
+
+def _whole(cells: Sequence[str], values: Sequence[float]) -> tuple[Sums, int]:
+    """The values as integers and the scale that divides them, or as they are with scale 1."""
+    column = np.array(values, dtype=np.float64)
+    decimals = max(len(cell.partition(".")[2].rstrip("0")) for cell in cells)
+    scale = 10**decimals
+    exponents = any("e" in cell.lower() for cell in cells)
+    # Sums of squares must fit in 64 bits.
+    too_large = len(cells) * (np.abs(column).max() * scale) ** 2 > 2.0**60
+    if exponents or decimals > _MOST_DECIMALS or too_large:
+        return column, 1
+    return np.rint(column * scale).astype(np.int64), scale
+
+
+def _listed(values: Sequence[str]) -> str:
+    if not values:
+        return "no value"
+    more = f" and {len(values) - _SHOWN_VALUES} more" if len(values) > _SHOWN_VALUES else ""
+    return ", ".join(value or "(empty)" for value in values[:_SHOWN_VALUES]) + more
+
+
+def _counted(excluded: Mapping[str, int]) -> str:
+    return ", ".join(f"{n} {reason.replace('_', ' ')}" for reason, n in excluded.items()) or "none"
