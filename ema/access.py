@@ -12,6 +12,7 @@ from ema.models import (
     Response,
     Study,
 )
+from ema.models.prompt import PromptQuerySet
 from ema.models.study import Role
 
 User = AbstractBaseUser | AnonymousUser
@@ -25,7 +26,9 @@ def roles_in(*, user: User, study: Study) -> set[str]:
     """The roles a user holds in a study. Superusers hold none: they manage, they do not look."""
     if not user.is_authenticated:
         return set()
-    return set(Membership.objects.filter(user_id=user.pk, study=study).values_list("role", flat=True))
+    return set(
+        Membership.objects.filter(user_id=user.pk, study=study).values_list("role", flat=True)
+    )
 
 
 def studies_for(user: User, *roles: str) -> QuerySet[Study]:
@@ -66,7 +69,7 @@ def participants_for(user: User) -> QuerySet[Participant]:
     return Participant.objects.filter(Q(study__in=whole) | Q(site__in=sites))
 
 
-def prompts_of(device: Device) -> QuerySet[Prompt]:
+def prompts_of(device: Device) -> PromptQuerySet:
     """A phone reaches only its own participant's prompts."""
     return Prompt.objects.filter(participant_id=device.participant_id)
 

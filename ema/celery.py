@@ -1,4 +1,4 @@
-"""The Celery app. Tasks are found by name in the installed packages; the schedule is in settings."""
+"""The Celery app. Tasks are found in the installed packages; the schedule is in settings."""
 
 import os
 

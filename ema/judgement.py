@@ -84,7 +84,7 @@ def flags_of(
 
 
 def values_of(sent: Submission, *, form: Form) -> dict[str, int]:
-    """Stress, craving and pain as integers in their item's decimals, where answered and in range."""
+    """Stress, craving and pain as integers in their item's decimals, where in range."""
     values = {}
     for answer in sent.answers:
         scale = form.scales.get(answer.item)
@@ -105,7 +105,7 @@ def _is_out_of_range(answer: Answer, form: Form) -> bool:
         return True
     below = scale.minimum is not None and answer.value < scale.minimum
     above = scale.maximum is not None and answer.value > scale.maximum
-    return below or above or abs(answer.value) * 10**scale.decimals > LARGEST
+    return below or above or bool(abs(answer.value) * 10**scale.decimals > LARGEST)
 
 
 @lru_cache(maxsize=1024)

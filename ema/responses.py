@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
+from typing import Any
 
 import msgspec
 from django.db import connection, transaction
@@ -26,6 +27,11 @@ class ItemStatus:
     id: str | None
     status: str
     errors: tuple[Fault, ...] = ()
+
+    def content(self) -> dict[str, object]:
+        """As the phone reads it."""
+        said: dict[str, object] = {"id": self.id, "status": self.status}
+        return {**said, "errors": self.errors} if self.errors else said
 
 
 @dataclass(frozen=True)
@@ -146,9 +152,7 @@ SELECT id FROM stored
 """  # noqa: S608 - built from the constant names above
 
 
-def _insert(
-    device: Device, items: list[Formed], client: Client, now: datetime
-) -> set[uuid.UUID]:
+def _insert(device: Device, items: list[Formed], client: Client, now: datetime) -> set[uuid.UUID]:
     """Insert in id order (so that two batches never deadlock); the ids that were new."""
     if not items:
         return set()
@@ -226,11 +230,9 @@ ON CONFLICT (device_id, content_sha256) DO NOTHING
 """
 
 
-def _quarantine(
-    device: Device, entries: list[Formed | Broken], statuses: list[ItemStatus]
-) -> None:
+def _quarantine(device: Device, entries: list[Formed | Broken], statuses: list[ItemStatus]) -> None:
     """Keep the raw text of what is broken or in conflict, once however often it is sent."""
-    rows = []
+    rows: list[list[Any]] = []
     for entry, status in zip(entries, statuses, strict=True):
         if status.status not in ("quarantined", "conflict"):
             continue

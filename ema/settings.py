@@ -5,6 +5,7 @@ value stops the start with a sentence that names its variable.
 """
 
 import secrets
+import zoneinfo
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from ema.embedded_servers import Addresses
 
 env = environ.Env()
+zoneinfo.reset_tzpath(to=())  # zones come from the pinned tzdata package, never from the machine
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -83,7 +85,9 @@ def _database() -> dict[str, Any]:
             message = "DATABASE_URL cannot be read: write postgres://user:password@host:5432/name."
             raise ImproperlyConfigured(message) from error
         if found.get("ENGINE") != "django.db.backends.postgresql":
-            message = "DATABASE_URL must name a PostgreSQL server: postgres://user:password@host/name."
+            message = (
+                "DATABASE_URL must name a PostgreSQL server: postgres://user:password@host/name."
+            )
             raise ImproperlyConfigured(message)
     options = {**found.get("OPTIONS", {}), "connect_timeout": 5}
     return {**found, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}

@@ -1,6 +1,17 @@
+"""Every address of the server; other packages are named as strings only."""
+
 from django.contrib import admin
-from django.urls import URLPattern, URLResolver, path
+from django.urls import URLPattern, URLResolver, include, path
+from django.views.generic import RedirectView
+
+from ema import health
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", RedirectView.as_view(pattern_name="analytics:studies"), name="home"),
     path("admin/", admin.site.urls),
+    path("studies/", include("analytics.urls")),
+    path("api/v1/", include("ema.api.urls")),
+    path("api/v1/studies/", include("analytics.api.urls")),
+    path("health/live", health.live, name="live"),
+    path("health/ready", health.ready, name="ready"),
 ]

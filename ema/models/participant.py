@@ -124,7 +124,7 @@ class Device(models.Model):
 
 
 class PhoneEvent(models.Model):
-    """What a phone reported: armed, shown, opened … a prompt. Kept as sent; makes retries harmless."""
+    """What a phone reported of a prompt: armed, shown … Its id makes a retry harmless."""
 
     id = models.UUIDField(primary_key=True)
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="events")

@@ -115,7 +115,9 @@ class Item(models.Model):
     class Meta:
         ordering = ["version", "position"]
         constraints = [
-            models.UniqueConstraint(fields=["version", "key"], name="item_key_is_unique_in_version"),
+            models.UniqueConstraint(
+                fields=["version", "key"], name="item_key_is_unique_in_version"
+            ),
             models.UniqueConstraint(
                 fields=["version", "position"], name="item_position_is_unique_in_version"
             ),

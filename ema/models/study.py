@@ -45,7 +45,8 @@ class Study(models.Model):
         ordering = ["slug"]
         constraints = [
             models.CheckConstraint(
-                condition=Q(masking__in=Masking.values), name="study_masking_is_open_or_double_blind"
+                condition=Q(masking__in=Masking.values),
+                name="study_masking_is_open_or_double_blind",
             ),
             models.CheckConstraint(
                 condition=Q(unmasked_at__isnull=True) | Q(locked_at__lte=F("unmasked_at")),
@@ -59,7 +60,7 @@ class Study(models.Model):
 
     @property
     def seed_commitment(self) -> str:
-        """SHA-256 of the seed, published at the start so that the schedule can be verified later."""
+        """SHA-256 of the seed, published at the start: the schedule can be verified later."""
         return hashlib.sha256(bytes(self.seed)).hexdigest()
 
     @property
@@ -77,7 +78,9 @@ class Site(models.Model):
     class Meta:
         ordering = ["study", "code"]
         constraints = [
-            models.UniqueConstraint(fields=["study", "code"], name="site_code_is_unique_in_its_study")
+            models.UniqueConstraint(
+                fields=["study", "code"], name="site_code_is_unique_in_its_study"
+            )
         ]
 
     def __str__(self) -> str:
@@ -153,7 +156,9 @@ class Phase(models.Model):
     class Meta:
         ordering = ["study", "position"]
         constraints = [
-            models.UniqueConstraint(fields=["study", "key"], name="phase_key_is_unique_in_its_study"),
+            models.UniqueConstraint(
+                fields=["study", "key"], name="phase_key_is_unique_in_its_study"
+            ),
             models.UniqueConstraint(
                 fields=["study", "position"], name="phase_position_is_unique_in_its_study"
             ),

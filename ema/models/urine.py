@@ -18,7 +18,9 @@ class UrineTest(models.Model):
     )
     due_on = models.DateField()
     collected_on = models.DateField(null=True, blank=True)
-    result = models.CharField(max_length=10, choices=UrineResult, blank=True, help_text="Empty: open.")
+    result = models.CharField(
+        max_length=10, choices=UrineResult, blank=True, help_text="Empty: open."
+    )
     recorded_at = models.DateTimeField(null=True, blank=True)
 
     class Meta:
@@ -31,7 +33,7 @@ class UrineTest(models.Model):
                 condition=Q(result__in=["", "missed"], collected_on__isnull=True)
                 | Q(result__in=["negative", "positive"], collected_on__isnull=False),
                 name="a_urine_result_has_its_collection_date",
-                violation_error_message="A result needs its collection date; a missed test has none.",
+                violation_error_message="A result has its collection date; a missed test has none.",
             ),
             models.CheckConstraint(
                 condition=Q(result="", recorded_at__isnull=True)

@@ -1,0 +1,20 @@
+from django.urls import path
+from drf_spectacular.views import SpectacularJSONAPIView
+
+from ema.api import views
+
+app_name = "phone"
+urlpatterns = [
+    path("enrolments/redeem", views.Redeem.as_view(), name="redeem"),
+    path("tokens/refresh", views.Refresh.as_view(), name="refresh"),
+    path("time", views.Time.as_view(), name="time"),
+    path(
+        "questionnaires/<slug:key>/<int:version>",
+        views.Questionnaire.as_view(),
+        name="questionnaire",
+    ),
+    path("me/schedule", views.Schedule.as_view(), name="schedule"),
+    path("me/submissions:batch", views.Submissions.as_view(), name="submissions"),
+    path("me/events:batch", views.Events.as_view(), name="events"),
+    path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
+]
