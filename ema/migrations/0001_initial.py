@@ -11,7 +11,7 @@ import uuid
 from django.conf import settings
 from django.db import migrations, models
 
-from ema.migrations.append_only import ALLOW_CHANGES, REFUSE_CHANGES
+from ema.audit_trigger import ALLOW_CHANGES, REFUSE_CHANGES
 
 
 class Migration(migrations.Migration):
@@ -521,7 +521,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='urinetest',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('collected_on__isnull', True), ('result__in', ['', 'missed'])), models.Q(('collected_on__isnull', False), ('result__in', ['negative', 'positive'])), _connector='OR'), name='a_urine_result_has_its_collection_date', violation_error_message='A result needs its collection date; a missed test has none.'),
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('collected_on__isnull', True), ('result__in', ['', 'missed'])), models.Q(('collected_on__isnull', False), ('result__in', ['negative', 'positive'])), _connector='OR'), name='a_urine_result_has_its_collection_date', violation_error_message='A result has its collection date; a missed test has none.'),
         ),
         migrations.AddConstraint(
             model_name='urinetest',

@@ -1,0 +1,137 @@
+"""Run the parts of the product as child processes of one machine: web, worker, beat.
+
+`manage.py serve` keeps all of them up; demo, replay and tests start what they need. Children are
+started through `manage.py`, like anywhere else, and are stopped in the reverse order.
+"""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+from django.conf import settings
+
+STOP_WITHIN_S = 15.0
+START_WITHIN_S = 60.0
+
+
+class StackError(Exception):
+    """A part did not start, or ended; the message says which and shows its last words."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A child process and its log."""
+
+    name: str
+    process: "subprocess.Popen[bytes]"
+    log: Path
+
+    def last_words(self, lines: int = 15) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def start_part(name: str, *arguments: str, environ: Mapping[str, str] | None = None) -> Part:
+    """Start `manage.py ARGUMENTS`, logging to `<state>/log/<name>.log`."""
+    log = Path(settings.STATE_DIR) / "log" / f"{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
+    with log.open("wb") as out:
+        process = subprocess.Popen(  # noqa: S603 - our own command line
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, **(environ or {})},
+            start_new_session=True,
+        )
+    return Part(name, process, log)
+
+
+def stop_part(part: Part) -> None:
+    """Ask, then insist: the part and everything it started are gone afterwards."""
+    for number, patience in ((signal.SIGTERM, STOP_WITHIN_S), (signal.SIGKILL, STOP_WITHIN_S)):
+        if part.process.poll() is not None:
+            return
+        try:
+            os.killpg(part.process.pid, number)
+        except ProcessLookupError:
+            return
+        try:
+            part.process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+
+
+@contextmanager
+def running(*parts: Part) -> Iterator[None]:
+    """Keep parts for the length of a block, and stop them in the reverse order."""
+    try:
+        yield
+    finally:
+        for part in reversed(parts):
+            stop_part(part)
+
+
+def free_port(host: str = "127.0.0.1") -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        return int(probe.getsockname()[1])
+
+
+def port_is_taken(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False
+
+
+def wait_for_web(part: Part, url: str) -> None:
+    """Until `/health/ready` answers, or StackError with what the web process said."""
+    deadline = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < deadline:
+        if part.process.poll() is not None:
+            raise StackError(f"The web process ended at once:\n{part.last_words()}")
+        try:
+            if httpx.get(f"{url}/health/ready", timeout=2).status_code == httpx.codes.OK:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.1)
+    raise StackError(f"{url} did not answer within {START_WITHIN_S:.0f} s:\n{part.last_words()}")
+
+
+@contextmanager
+def web(host: str = "127.0.0.1", port: int = 0, workers: int = 1) -> Iterator[str]:
+    """A web server of our own for the length of a block; its address."""
+    port = port or free_port(host)
+    if port_is_taken(host, port):
+        raise StackError(f"Port {port} of {host} is in use: name another with --port.")
+    url = f"http://{host}:{port}"
+    options = ["--host", host, "--port", str(port), "--workers", str(workers)]
+    part = start_part("web", "web", *options)
+    with running(part):
+        wait_for_web(part, url)
+        yield url
+
+
+@contextmanager
+def jobs(environ: Mapping[str, str] | None = None) -> Iterator[list[Part]]:
+    """Celery for the length of a block: a worker, a worker for delivery alone, and beat."""
+    parts = [
+        start_part("worker", "worker", environ=environ),
+        start_part("dispatcher", "worker", "--queues", "delivery", environ=environ),
+        start_part("beat", "beat", environ=environ),
+    ]
+    with running(*parts):
+        yield parts
