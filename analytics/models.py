@@ -71,6 +71,22 @@ class Coupling(models.Model):
         return f"coupling of {self.participant}"
 
 
+class CouplingProgress(models.Model):
+    """One row: every response that arrived before `covered_until` is in moments and couplings."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
+    covered_until = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "coupling progress"
+        constraints = [
+            models.CheckConstraint(condition=Q(id=1), name="coupling_progress_is_one_row"),
+        ]
+
+    def __str__(self) -> str:
+        return f"covered until {self.covered_until:%Y-%m-%d %H:%M:%S}"
+
+
 class Comparison(models.Model):
     """A frozen comparison of arms: the report as it was, and its SHA-256."""
 
