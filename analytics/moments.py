@@ -16,7 +16,7 @@ squares are as good as n·mean²/SS allows, and what is below rounding error cou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self, TypeAlias
 
@@ -61,8 +61,7 @@ class Within:
 class Moments:
     """Sums over pairs, one entry per participant (arrays of length P, participants unique).
 
-    ``sum_x`` is Σ(x − origin_x) and so on; the origins are 0 for integer sums. A database
-    aggregate goes straight into the constructor: ``bigint`` or whole ``numeric`` sums stay exact.
+    ``sum_x`` is Σ(x − origin_x) and so on; the origins are 0 (None) for integer sums.
     Raises ValueError when lengths differ, a participant occurs twice or a count is negative.
     """
 
@@ -115,6 +114,19 @@ class Moments:
         origin_y = np.bincount(row, y_float, len(names)) / n
         sums = _sums(row, len(names), x_float - origin_x[row], y_float - origin_y[row])
         return cls(names, n, **sums, origin_x=origin_x, origin_y=origin_y)
+
+    @classmethod
+    def from_sums(cls, rows: Iterable[Sequence[Any]]) -> Self:
+        """Moments from rows (participant, n, Σx, Σy, Σxx, Σxy, Σyy) of a database's ``GROUP BY``.
+
+        Whole numbers (int, Decimal) stay exact; anything else is taken as floating point.
+        """
+        columns = list(zip(*rows, strict=True)) or [()] * (len(_SUMS) + 2)
+        sums: dict[str, Any] = {
+            name: np.array(column, dtype=object)
+            for name, column in zip(_SUMS, columns[2:], strict=True)
+        }
+        return cls(columns[0], np.array(columns[1], dtype=np.int64), **sums)
 
     @property
     def exact(self) -> bool:

@@ -357,14 +357,17 @@ def _step_within(radius: float, downhill: Floats, curvature: Floats) -> Floats:
 
 
 def _tidy(summaries: Summaries, found: Criterion) -> Criterion:
-    """θ with non-negative diagonal; a diagonal element that is zero but for rounding becomes 0."""
+    """θ with non-negative diagonal; a variance that is zero but for rounding becomes zero."""
     a, b, c = found.theta
-    theta = np.array([abs(a), b if a >= 0 else -b, abs(c)])
+    upright = np.array([abs(a), b if a >= 0 else -b, abs(c)])
+    theta = upright.copy()
     if theta[0] < _SNAP:
-        theta = np.array([0.0, 0.0, float(np.hypot(theta[1], theta[2]))])
+        theta[:] = 0.0, 0.0, float(np.hypot(b, c))
+    if np.hypot(theta[1], theta[2]) < _SNAP:
+        theta[1] = 0.0
     if theta[2] < _SNAP:
         theta[2] = 0.0
     tidy = evaluate(summaries, theta)
     if tidy.deviance > found.deviance + 1e-12 * abs(found.deviance) + 1e-9:
-        return evaluate(summaries, np.array([abs(a), b if a >= 0 else -b, abs(c)]))
+        return evaluate(summaries, upright)
     return tidy
