@@ -11,12 +11,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from types import FrameType
 
 import httpx
 from django.conf import settings
+
+from ema.embedded_processes import end_with
 
 STOP_WITHIN_S = 15.0
 START_WITHIN_S = 60.0
@@ -51,6 +55,7 @@ def start_part(name: str, *arguments: str, environ: Mapping[str, str] | None = N
             stderr=subprocess.STDOUT,
             env={**os.environ, **(environ or {})},
             start_new_session=True,
+            preexec_fn=partial(end_with, os.getpid(), signal.SIGTERM),  # noqa: PLW1509
         )
     return Part(name, process, log)
 
@@ -112,26 +117,63 @@ def wait_for_web(part: Part, url: str) -> None:
 
 
 @contextmanager
-def web(host: str = "127.0.0.1", port: int = 0, workers: int = 1) -> Iterator[str]:
+def web(
+    host: str = "127.0.0.1",
+    port: int = 0,
+    workers: int = 1,
+    environ: Mapping[str, str] | None = None,
+) -> Iterator[str]:
     """A web server of our own for the length of a block; its address."""
     port = port or free_port(host)
+    with running(start_web(host, port, workers, environ)):
+        yield f"http://{host}:{port}"
+
+
+def start_web(
+    host: str, port: int, workers: int = 1, environ: Mapping[str, str] | None = None
+) -> Part:
+    """A web server that answers already."""
     if port_is_taken(host, port):
         raise StackError(f"Port {port} of {host} is in use: name another with --port.")
-    url = f"http://{host}:{port}"
     options = ["--host", host, "--port", str(port), "--workers", str(workers)]
-    part = start_part("web", "web", *options)
-    with running(part):
-        wait_for_web(part, url)
-        yield url
+    part = start_part(f"web-{port}", "web", *options, environ=environ)
+    with ExitStack() as undo:
+        undo.callback(stop_part, part)
+        wait_for_web(part, f"http://{host}:{port}")
+        undo.pop_all()
+    return part
+
+
+def start_jobs(environ: Mapping[str, str] | None = None) -> list[Part]:
+    """Celery's worker and beat: planning, couplings, snapshots."""
+    return [
+        start_part("worker", "worker", environ=environ),
+        start_part("beat", "beat", environ=environ),
+    ]
+
+
+def start_dispatcher(environ: Mapping[str, str] | None = None) -> Part:
+    """A Celery worker for delivery alone, so that nothing delays it."""
+    return start_part("dispatcher", "worker", "--queues", "delivery", environ=environ)
 
 
 @contextmanager
 def jobs(environ: Mapping[str, str] | None = None) -> Iterator[list[Part]]:
-    """Celery for the length of a block: a worker, a worker for delivery alone, and beat."""
-    parts = [
-        start_part("worker", "worker", environ=environ),
-        start_part("dispatcher", "worker", "--queues", "delivery", environ=environ),
-        start_part("beat", "beat", environ=environ),
-    ]
+    """All of Celery for the length of a block."""
+    parts = [*start_jobs(environ), start_dispatcher(environ)]
     with running(*parts):
         yield parts
+
+
+@contextmanager
+def stopped_in_order() -> Iterator[None]:
+    """Let SIGTERM end the block like Ctrl-C does, so that the parts are stopped."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
