@@ -10,6 +10,7 @@ from ema.models import (
     Prompt,
     QuestionnaireVersion,
     Response,
+    Site,
     Study,
 )
 from ema.models.prompt import PromptQuerySet
@@ -67,6 +68,15 @@ def participants_for(user: User) -> QuerySet[Participant]:
     whole = held.filter(site=None).values("study_id")
     sites = held.exclude(site=None).values("site_id")
     return Participant.objects.filter(Q(study__in=whole) | Q(site__in=sites))
+
+
+def sites_for(user: User, *roles: str) -> QuerySet[Site]:
+    """The sites at which a user holds one of the roles: their own, or all of the study."""
+    if not user.is_authenticated:
+        return Site.objects.none()
+    held = Membership.objects.filter(user_id=user.pk, role__in=roles)
+    whole = held.filter(site=None).values("study_id")
+    return Site.objects.filter(Q(study__in=whole) | Q(pk__in=held.values("site_id")))
 
 
 def prompts_of(device: Device) -> PromptQuerySet:

@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
 
@@ -8,6 +10,11 @@ class EmaConfig(AppConfig):
 
 
 class OperatorAdminConfig(AdminConfig):
-    """The coordinator's admin: Django's own, with our site in front."""
+    """The operators' admin: Django's own, with our site in front."""
 
     default_site = "ema.admin.site.OperatorSite"
+
+    def ready(self) -> None:
+        super().ready()
+        for screens in ("studies", "participants"):
+            import_module(f"ema.admin.{screens}")

@@ -51,6 +51,15 @@ class Admission:
     refresh_token: str
 
 
+def refuse_unknown_zone(name: str) -> ZoneInfo:
+    """The zone, or EnrolmentRefused."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        message = f"zone {name!r} is unknown: write an IANA name such as Europe/Brussels."
+        raise EnrolmentRefused(message) from error
+
+
 def enrol(
     *,
     site: Site,
@@ -65,11 +74,7 @@ def enrol(
     at = enrolled_at or now
     if at > now:
         raise EnrolmentRefused(f"enrolled_at {at:%Y-%m-%d %H:%M} is in the future.")
-    try:
-        local = ZoneInfo(zone)
-    except (ZoneInfoNotFoundError, ValueError) as error:
-        message = f"zone {zone!r} is unknown: write an IANA name such as Europe/Brussels."
-        raise EnrolmentRefused(message) from error
+    local = refuse_unknown_zone(zone)
     try:
         with transaction.atomic():
             participant = Participant.objects.create(

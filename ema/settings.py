@@ -10,10 +10,13 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
 from ema.embedded_servers import Addresses
+
+django_stubs_ext.monkeypatch()  # lets ModelAdmin[Study] and the like be written
 
 env = environ.Env()
 zoneinfo.reset_tzpath(to=())  # zones come from the pinned tzdata package, never from the machine

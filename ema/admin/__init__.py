@@ -1,0 +1,1 @@
+"""The operators' screens, one file per screen family."""

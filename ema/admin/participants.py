@@ -1,0 +1,162 @@
+"""Enrolling participants and handing them their codes; their prompts, answers and urine tests."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Max, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest
+from django.utils import timezone
+
+from ema import access, enrolment, urine
+from ema.admin.site import COORDINATORS, ParticipantRecordAdmin, RecordAdmin, actor
+from ema.models import Participant, Prompt, Quarantine, Response, Site, UrineTest
+from ema.prompt_state import state_expression
+
+
+class EnrolForm(forms.ModelForm[Participant]):
+    class Meta:
+        model = Participant
+        fields = ["site", "code", "zone", "language"]
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse here what enrolment would refuse, beside the field."""
+        cleaned = super().clean() or {}
+        try:
+            enrolment.refuse_unknown_zone(cleaned.get("zone", ""))
+        except enrolment.EnrolmentRefused as error:
+            self.add_error("zone", str(error))
+        site, code = cleaned.get("site"), cleaned.get("code")
+        if site and Participant.objects.filter(study=site.study, code=code).exists():
+            self.add_error("code", f"Code {code!r} is taken in study {site.study}.")
+        return cleaned
+
+
+@admin.register(Participant)
+class ParticipantAdmin(RecordAdmin):
+    """Add one to enrol a participant; the one-time code for the phone is shown once."""
+
+    writers = COORDINATORS
+    list_display = ["code", "study", "site", "enrolled_on", "zone", "last_contact", "withdrawn_at"]
+    list_filter = ["study", "site", ("withdrawn_at", admin.EmptyFieldListFilter)]
+    search_fields = ["code"]
+    actions = ["issue_codes"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Participant]:
+        mine = access.participants_for(request.user).select_related("study", "site")
+        return mine.annotate(heard_at=Max("devices__schedule_at")).order_by("study", "code")
+
+    @admin.display(description="last contact", ordering="heard_at")
+    def last_contact(self, participant: Any) -> Any:
+        return participant.heard_at
+
+    def get_form(
+        self, request: HttpRequest, obj: Any | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        if not change:
+            kwargs["form"] = EnrolForm
+        return super().get_form(request, obj, change, **kwargs)
+
+    def get_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
+        shown = ["site", "code", "zone", "language"]
+        if obj:
+            shown += ["enrolled_at", "enrolled_on", "withdrawn_at", "withdrawal_reason"]
+        return shown
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
+        return self.get_fields(request, obj) if obj else []
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "site":
+            kwargs["queryset"] = access.sites_for(request.user, "coordinator")
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def save_model(
+        self, request: HttpRequest, obj: Participant, form: ModelForm[Any], change: bool
+    ) -> None:
+        if change:
+            return
+        site: Site = obj.site
+        enrolled = enrolment.enrol(
+            site=site,
+            code=obj.code,
+            zone=obj.zone,
+            language=obj.language,
+            now=timezone.now(),
+            actor=actor(request),
+        )
+        obj.pk = enrolled.pk
+        self._show_code(request, enrolled)
+
+    @admin.action(description="Issue a one-time code for a phone")
+    def issue_codes(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:
+        for participant in queryset.filter(withdrawn_at=None):
+            self._show_code(request, participant)
+
+    def _show_code(self, request: HttpRequest, participant: Participant) -> None:
+        code = enrolment.issue_code(
+            participant=participant, now=timezone.now(), actor=actor(request)
+        )
+        hours = int(enrolment.CODE_LIFETIME.total_seconds() // 3600)
+        shown = f"{code[:4]}-{code[4:8]}-{code[8:]}"
+        text = f"Code for {participant.code}: {shown} (shown once, valid {hours} hours)"
+        self.message_user(request, text, messages.SUCCESS)
+
+
+@admin.register(Prompt)
+class PromptAdmin(ParticipantRecordAdmin):
+    list_display = ["participant", "study_on", "ordinal", "due_at", "state", "sent_at"]
+    list_filter = ["participant__study", "participant__site", "phase"]
+    date_hierarchy = "due_at"
+    search_fields = ["participant__code"]
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        found = super().get_queryset(request).select_related("participant")
+        return found.annotate(state_now=state_expression(timezone.now()))
+
+    @admin.display(ordering="state_now")
+    def state(self, prompt: Any) -> Any:
+        return prompt.state_now
+
+
+@admin.register(Response)
+class ResponseAdmin(ParticipantRecordAdmin):
+    list_display = ["participant", "completed_at_corrected", "trigger", "flags", "received_at"]
+    list_filter = ["participant__study", "participant__site", "trigger"]
+    list_select_related = ["participant"]
+    search_fields = ["participant__code"]
+
+
+@admin.register(Quarantine)
+class QuarantineAdmin(ParticipantRecordAdmin):
+    list_display = ["received_at", "participant", "reason", "errors", "resolved_at"]
+    list_filter = ["participant__study", "reason", ("resolved_at", admin.EmptyFieldListFilter)]
+    list_select_related = ["participant"]
+
+
+@admin.register(UrineTest)
+class UrineTestAdmin(ParticipantRecordAdmin):
+    """Scheduled tests: choose one to enter its result."""
+
+    writers = COORDINATORS
+    list_display = ["participant", "due_on", "result", "collected_on", "recorded_at"]
+    list_filter = ["participant__study", "participant__site", "result"]
+    list_select_related = ["participant"]
+    search_fields = ["participant__code"]
+    fields = ["participant", "due_on", "result", "collected_on", "recorded_at"]
+    readonly_fields = ["participant", "due_on", "recorded_at"]
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def save_model(
+        self, request: HttpRequest, obj: UrineTest, form: ModelForm[Any], change: bool
+    ) -> None:
+        urine.record_result(
+            test=obj,
+            result=obj.result,
+            collected_on=obj.collected_on,
+            now=timezone.now(),
+            actor=actor(request),
+        )

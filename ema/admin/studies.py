@@ -1,0 +1,133 @@
+"""What an administrator sets up: studies, sites, arms, phases, questionnaires, roles."""
+
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import Group, User
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.utils import timezone
+
+from ema import access, studies
+from ema.admin.site import OPERATORS, RecordAdmin, SetUpAdmin, actor
+from ema.models import (
+    Arm,
+    AuditEvent,
+    Item,
+    Membership,
+    Phase,
+    Questionnaire,
+    QuestionnaireVersion,
+    Site,
+    Study,
+)
+
+
+class SiteInline(admin.TabularInline[Site, Study]):
+    model = Site
+    extra = 1
+
+
+class ArmInline(admin.TabularInline[Arm, Study]):
+    model = Arm
+    extra = 2
+
+
+class PhaseInline(admin.StackedInline[Phase, Study]):
+    model = Phase
+    extra = 0
+
+
+@admin.register(Study)
+class StudyAdmin(SetUpAdmin):
+    list_display = ["slug", "title", "masking", "started_at", "locked_at"]
+    fields = ["slug", "title", "masking", "zone", "started_at", "locked_at"]
+    readonly_fields = ["started_at", "locked_at"]
+    inlines = [SiteInline, ArmInline, PhaseInline]
+    actions = ["start"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return False
+
+    @admin.action(description="Start the study: prompts are planned from now on")
+    def start(self, request: HttpRequest, queryset: QuerySet[Study]) -> None:
+        for study in queryset:
+            try:
+                studies.start(study=study, now=timezone.now(), actor=actor(request))
+            except studies.NotReady as error:
+                self.message_user(request, str(error), messages.ERROR)
+            else:
+                self.message_user(request, f"Study {study} has started.", messages.SUCCESS)
+
+
+@admin.register(Questionnaire)
+class QuestionnaireAdmin(SetUpAdmin):
+    list_display = ["key", "study", "title"]
+
+
+class ItemInline(admin.StackedInline[Item, QuestionnaireVersion]):
+    model = Item
+    extra = 1
+
+
+@admin.register(QuestionnaireVersion)
+class QuestionnaireVersionAdmin(SetUpAdmin):
+    """A published version never changes: copy it to a new version instead."""
+
+    list_display = ["questionnaire", "version", "published_at", "sha256"]
+    inlines = [ItemInline]
+    actions = ["publish"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        is_published = obj is not None and obj.published_at is not None
+        return super().has_change_permission(request, obj) and not is_published
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return self.has_change_permission(request, obj)
+
+    @admin.action(description="Publish: the version never changes again")
+    def publish(self, request: HttpRequest, queryset: QuerySet[QuestionnaireVersion]) -> None:
+        for version in queryset:
+            try:
+                studies.publish(version=version, now=timezone.now(), actor=actor(request))
+            except studies.NotReady as error:
+                self.message_user(request, str(error), messages.ERROR)
+            else:
+                self.message_user(request, f"{version} is published.", messages.SUCCESS)
+
+
+class MembershipInline(admin.TabularInline[Membership, User]):
+    model = Membership
+    extra = 1
+
+
+admin.site.unregister([User, Group])  # Django's own screens: roles take the place of groups
+
+
+@admin.register(User)
+class OperatorAdmin(SetUpAdmin, UserAdmin[User]):
+    """Operators and their roles. Roles, not Django's permissions, decide what they see."""
+
+    list_display = ["username", "is_active", "is_superuser", "last_login"]
+    list_filter = ["is_active", "is_superuser"]
+    filter_horizontal = ()
+    fieldsets = [
+        (None, {"fields": ["username", "password", "email", "is_active", "is_superuser"]}),
+    ]
+    inlines = [MembershipInline]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return False
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(RecordAdmin):
+    readers = OPERATORS
+    list_display = ["at", "study", "action", "subject", "actor", "door", "reason"]
+    list_filter = ["study", "action", "door"]
+    list_select_related = ["study", "actor"]
+    search_fields = ["subject", "action"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
+        return super().get_queryset(request).filter(study__in=access.studies_for(request.user))
