@@ -11,8 +11,9 @@ import csv
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,6 +25,8 @@ from .report import comparison_report
 MISSING = frozenset({"", "NA", "NaN", "nan"})
 _MOST_DECIMALS = 6
 _SHOWN_VALUES = 12
+
+Line: TypeAlias = tuple[int, list[str]]  # a row and its number
 
 
 class WrongOptionError(ValueError):
@@ -112,41 +115,47 @@ def read_pairs(path: Path, columns: Columns, where: Sequence[str] = ()) -> Pairs
     for option, column in columns.named().items():
         _refuse_missing_column(option, column, header)
     selected = _selected(lines, header, where)
-    place = {name: index for index, name in enumerate(header)}
-    at = {option: place[column] for option, column in columns.named().items()}
+    at = {option: header.index(column) for option, column in columns.named().items()}
     arm_of = _arms(selected, at) if columns.arm is not None else {}
-    excluded: Counter[str] = Counter()
-    kept: list[tuple[str, float, float]] = []
-    cells: tuple[list[str], list[str]] = ([], [])
-    for number, row in selected:
-        participant, x, y = (row[at[o]] for o in ("--participant", "--stress", "--craving"))
-        stress, craving = (
-            _rating(x, number, columns.stress),
-            _rating(y, number, columns.craving),
-        )
-        if reason := _missing(participant, stress, craving, columns.arm, arm_of):
-            excluded[reason] += 1
-        elif stress is not None and craving is not None:
-            kept.append((participant, stress, craving))
-            cells[0].append(x)
-            cells[1].append(y)
+    kept, excluded = _complete(selected, at, columns, arm_of)
     if not kept:
         raise UnusableDataError(
             f"{path.name}: no row has a participant with both {columns.stress!r} and "
             f"{columns.craving!r} (rows left out: {_counted(excluded)})"
         )
-    stress_column, stress_scale = _whole(cells[0], [pair[1] for pair in kept])
-    craving_column, craving_scale = _whole(cells[1], [pair[2] for pair in kept])
+    participant, stress_cells, craving_cells = (list(column) for column in zip(*kept, strict=True))
+    stress, stress_scale = _whole(stress_cells)
+    craving, craving_scale = _whole(craving_cells)
     return Pairs(
-        participant=[pair[0] for pair in kept],
-        stress=stress_column,
-        craving=craving_column,
+        participant=participant,
+        stress=stress,
+        craving=craving,
         stress_scale=stress_scale,
         craving_scale=craving_scale,
         arm_of=arm_of,
         all_arms=tuple(sorted(set(arm_of.values()))),
         excluded=dict(sorted(excluded.items())),
     )
+
+
+def _complete(
+    lines: Iterable[Line], at: Mapping[str, int], columns: Columns, arm_of: Mapping[str, str]
+) -> tuple[list[tuple[str, str, str]], Counter[str]]:
+    """Participant, stress and craving cells of complete pairs; the other rows by reason."""
+    kept: list[tuple[str, str, str]] = []
+    excluded: Counter[str] = Counter()
+    for number, row in lines:
+        participant, x, y = (row[at[o]] for o in ("--participant", "--stress", "--craving"))
+        _refuse_words(x, number, columns.stress)
+        _refuse_words(y, number, columns.craving)
+        reason = _missing(participant, x, y)
+        if reason is None and columns.arm is not None and participant not in arm_of:
+            reason = "missing_arm"
+        if reason is None:
+            kept.append((participant, x, y))
+        else:
+            excluded[reason] += 1
+    return kept, excluded
 
 
 def _report(
@@ -166,9 +175,6 @@ def _report(
     return comparison_report(
         model, excluded=pairs.excluded, personal=personal if participants else None
     )
-
-
-Line = tuple[int, list[str]]
 
 
 def _read(path: Path) -> tuple[list[str], list[Line]]:
@@ -251,49 +257,40 @@ def _arms(lines: Iterable[Line], at: Mapping[str, int]) -> dict[str, str]:
     return arm_of
 
 
-def _rating(cell: str, number: int, column: str) -> float | None:
+def _refuse_words(cell: str, number: int, column: str) -> None:
+    """Raise UnusableDataError for a cell that is neither missing nor a finite number."""
     if cell in MISSING:
-        return None
+        return
     try:
-        value = float(cell)
+        fine = isfinite(float(cell))
     except ValueError:
-        value = float("nan")
-    if not np.isfinite(value):
+        fine = False
+    if not fine:
         raise UnusableDataError(
             f"row {number}, column {column!r}: {cell!r} is not a number "
             "(decimals take a point, a missing value is an empty cell)"
         )
-    return value
 
 
-def _missing(
-    participant: str,
-    stress: float | None,
-    craving: float | None,
-    arm_column: str | None,
-    arm_of: Mapping[str, str],
-) -> str | None:
-    """Why a row is left out, or None."""
+def _missing(participant: str, stress: str, craving: str) -> str | None:
+    """Why a row is no pair, or None."""
     if participant in MISSING:
         return "missing_participant"
-    if stress is None and craving is None:
-        return "missing_stress_and_craving"
-    if stress is None:
-        return "missing_stress"
-    if craving is None:
-        return "missing_craving"
-    return "missing_arm" if arm_column is not None and participant not in arm_of else None
+    if stress in MISSING:
+        return "missing_stress_and_craving" if craving in MISSING else "missing_stress"
+    return "missing_craving" if craving in MISSING else None
 
 
-def _whole(cells: Sequence[str], values: Sequence[float]) -> tuple[Sums, int]:
-    """The values as integers and the scale that divides them, or as they are with scale 1."""
-    column = np.array(values, dtype=np.float64)
+def _whole(cells: Sequence[str]) -> tuple[Sums, int]:
+    """The numbers as integers and the scale that divides them, or as they are with scale 1."""
+    column = np.array([float(cell) for cell in cells])
     decimals = max(len(cell.partition(".")[2].rstrip("0")) for cell in cells)
-    scale = 10**decimals
     exponents = any("e" in cell.lower() for cell in cells)
+    if exponents or decimals > _MOST_DECIMALS:
+        return column, 1
+    scale = 10**decimals
     # Sums of squares must fit in 64 bits.
-    too_large = len(cells) * (np.abs(column).max() * scale) ** 2 > 2.0**60
-    if exponents or decimals > _MOST_DECIMALS or too_large:
+    if len(cells) * (float(np.abs(column).max()) * scale) ** 2 > 2.0**60:
         return column, 1
     return np.rint(column * scale).astype(np.int64), scale
 

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from math import atanh, sqrt, tanh
+from statistics import NormalDist
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
 from scipy.stats import t as student
 
 from .moments import Label, Moments, Within
 
 MINIMUM_TO_ESTIMATE = 3  # a line through two pairs has no residual
 MINIMUM_TO_DISPLAY = 10
+_NORMAL = NormalDist().inv_cdf(0.975)
 
 
 class Reason(StrEnum):
@@ -67,19 +69,21 @@ def personal_couplings(
     df = np.where(fine, within.n - 2, 1.0)
     ss_xx = np.where(fine, within.ss_xx, 1.0)
     ss_yy = np.where(fine, within.ss_yy, 1.0)
+    slope = within.slope
     se = np.sqrt(within.ss_residual / df / ss_xx)
     reach = student.ppf(0.975, df) * se
     r = within.ss_xy / np.sqrt(ss_xx * ss_yy)
+    low, high = slope - reach, slope + reach
     return [
         PersonalCoupling(label, int(n), reason=reason)
         if reason
         else PersonalCoupling(
             label,
             int(n),
-            slope=float(within.slope[i]),
+            slope=float(slope[i]),
             standard_error=float(se[i]),
             df=int(n) - 2,
-            interval=(float(within.slope[i] - reach[i]), float(within.slope[i] + reach[i])),
+            interval=(float(low[i]), float(high[i])),
             r=float(r[i]),
             r_interval=_fisher(float(r[i]), int(n)),
         )
@@ -108,6 +112,6 @@ def _fisher(r: float, n: int) -> tuple[float, float] | None:
     """95 % interval of a correlation by Fisher's z."""
     if n <= 3:
         return None
-    reach = float(norm.ppf(0.975)) / np.sqrt(n - 3)
-    z = np.arctanh(r)
-    return float(np.tanh(z - reach)), float(np.tanh(z + reach))
+    reach = _NORMAL / sqrt(n - 3)
+    z = atanh(max(min(r, 1 - 1e-15), 1e-15 - 1))
+    return tanh(z - reach), tanh(z + reach)

@@ -224,10 +224,15 @@ def _bilinear(m: Floats) -> Floats:
     return np.asarray((form + form.T) / 2)
 
 
+def _jacobian(theta: Floats) -> Floats:
+    """Derivatives of (d00, d01, d11) in θ."""
+    a, b, c = theta
+    return np.array([[2 * a, 0, 0], [b, a, 0], [0, 2 * b, 2 * c]])
+
+
 def _chain(theta: Floats, gradient: Floats, hessian: Floats) -> tuple[Floats, Floats]:
     """Derivatives in θ from those in (d00, d01, d11)."""
-    a, b, c = theta
-    jacobian = np.array([[2 * a, 0, 0], [b, a, 0], [0, 2 * b, 2 * c]])
+    jacobian = _jacobian(theta)
     g0, g1, g2 = gradient
     bend = np.array([[2 * g0, g1, 0], [g1, 2 * g2, 0], [0, 0, 2 * g2]])
     return jacobian.T @ gradient, jacobian.T @ hessian @ jacobian + bend
@@ -267,8 +272,6 @@ def _assemble(
         theta, -twice * sums.uu, 2 * _bilinear(sums.w_uu) - 2 * sums.g @ vcov @ sums.g.T
     )
     kappa = df / r2
-    a, b, c = theta
-    jacobian = np.array([[2 * a, 0, 0], [b, a, 0], [0, 2 * b, 2 * c]])
     return Criterion(
         theta=theta,
         deviance=log_det
@@ -278,7 +281,7 @@ def _assemble(
         hessian=dets[1] + kappa * r2_parts[1] - kappa**2 / df * np.outer(r2_parts[0], r2_parts[0]),
         beta=beta,
         unscaled_vcov=vcov,
-        vcov_slopes=np.einsum("ik,iab->kab", jacobian, c_t @ vcov),
+        vcov_slopes=np.einsum("ik,iab->kab", _jacobian(theta), c_t @ vcov),
         r2=r2,
         r2_gradient=r2_parts[0],
         r2_hessian=r2_parts[1],
