@@ -1,0 +1,176 @@
+"""A small trial with answers, written straight into the database."""
+
+import uuid
+from collections.abc import Sequence
+from datetime import UTC, date, datetime, timedelta
+
+import numpy as np
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from ema.models import (
+    Allocation,
+    Arm,
+    Device,
+    Item,
+    Membership,
+    Participant,
+    Phase,
+    Prompt,
+    Questionnaire,
+    QuestionnaireVersion,
+    Response,
+    Site,
+    Study,
+)
+
+START = datetime(2026, 3, 2, 8, tzinfo=UTC)
+DAY = timedelta(days=1)
+
+
+def make_study(
+    slug: str = "relief",
+    *,
+    masking: str = "open",
+    arms: Sequence[str] = ("placebo", "clonidine"),
+    decimals: int = 0,
+) -> Study:
+    """A study with one site, two phases and arms, the first of which is the reference."""
+    study = Study.objects.create(slug=slug, title=f"The {slug} trial", masking=masking)
+    Site.objects.create(study=study, code="S1", title="Site 1")
+    form = Questionnaire.objects.create(study=study, key="momentary", title="Momentary")
+    version = QuestionnaireVersion.objects.create(
+        questionnaire=form, version=1, published_at=START - DAY, sha256="0" * 64
+    )
+    for position, role in enumerate(("stress", "craving", "pain"), start=1):
+        Item.objects.create(
+            version=version, key=role, role=role, position=position, decimals=decimals
+        )
+    for position, key in enumerate(("baseline", "treatment"), start=1):
+        Phase.objects.create(study=study, key=key, position=position, questionnaire=version)
+    for key in arms:
+        Arm.objects.create(study=study, key=key, is_reference=key == arms[0])
+    return study
+
+
+def add_participant(study: Study, code: str, arm: str | None = None) -> Participant:
+    participant = Participant.objects.create(
+        study=study,
+        site=study.sites.get(code="S1"),
+        code=code,
+        zone="Europe/Brussels",
+        enrolled_at=START - DAY,
+        enrolled_on=date(2026, 3, 1),
+    )
+    Device.objects.create(
+        participant=participant,
+        installation=uuid.uuid4(),
+        access_hash=uuid.uuid4().hex,
+        access_expires_at=START + 400 * DAY,
+        refresh_hash=uuid.uuid4().hex,
+        refresh_expires_at=START + 400 * DAY,
+        enrolled_at=START,
+        app_version="1.4.0",
+    )
+    if arm is not None:
+        allocate(participant, arm)
+    return participant
+
+
+def allocate(participant: Participant, arm: str) -> None:
+    study = participant.study
+    Allocation.objects.create(
+        study=study,
+        position=study.allocations.count() + 1,
+        arm=study.arms.get(key=arm),
+        participant=participant,
+        allocated_at=START,
+    )
+
+
+def add_prompt(participant: Participant, number: int, phase: str = "baseline") -> Prompt:
+    """The number-th prompt of a participant (0, 1, …), four a day, sent when it is due."""
+    at_phase = participant.study.phases.get(key=phase)
+    day, ordinal = divmod(number, 4)
+    due_at = START + day * DAY + ordinal * timedelta(hours=3)
+    return Prompt.objects.create(
+        participant=participant,
+        phase=at_phase,
+        questionnaire=at_phase.questionnaire,
+        study_on=due_at.date(),
+        study_day=day + 1,
+        ordinal=ordinal + 1,
+        due_at=due_at,
+        expires_at=due_at + timedelta(minutes=30),
+        zone=participant.zone,
+        tzdata="2026a",
+        planned_at=START - DAY,
+        released_at=START - DAY,
+        sent_at=due_at,
+    )
+
+
+def respond(
+    prompt: Prompt,
+    stress: int | None,
+    craving: int | None,
+    *,
+    after: timedelta = timedelta(minutes=2),
+    flags: Sequence[str] = (),
+    trigger: str = "random",
+    received_at: datetime | None = None,
+) -> Response:
+    completed_at = prompt.due_at + after
+    if prompt.answered_at is None:
+        prompt.answered_at = completed_at
+        prompt.save()
+    return Response.objects.create(
+        id=uuid.uuid4(),
+        participant=prompt.participant,
+        device=prompt.participant.devices.get(),
+        prompt=prompt,
+        questionnaire=prompt.questionnaire,
+        trigger=trigger,
+        completed_at=completed_at,
+        completed_at_corrected=completed_at,
+        received_at=received_at or timezone.now(),
+        answers=[],
+        stress=stress,
+        craving=craving,
+        flags=list(flags),
+        content_sha256=b"\0" * 32,
+    )
+
+
+def answer(participant: Participant, pairs: Sequence[tuple[int, int]]) -> None:
+    """One answered prompt per (stress, craving), after those there are."""
+    start = participant.prompts.count()
+    for number, (stress, craving) in enumerate(pairs, start=start):
+        respond(add_prompt(participant, number), stress, craving)
+
+
+def pairs_drawn(slope: float, n: int, seed: int) -> list[tuple[int, int]]:
+    """Whole ratings from 0 to 100 with about this slope of craving on stress."""
+    draw = np.random.default_rng(seed)
+    stress = draw.integers(10, 90, n)
+    craving = np.clip(np.rint(10 + slope * stress + draw.normal(0, 4, n)), 0, 100)
+    return [(int(x), int(y)) for x, y in zip(stress, craving, strict=True)]
+
+
+def make_trial(
+    slug: str = "relief", *, masking: str = "open", n: int = 12, prompts: int = 12
+) -> Study:
+    """n participants, every other one treated: coupling about 0.6, and 0.3 under treatment."""
+    study = make_study(slug, masking=masking)
+    for i in range(n):
+        arm, slope = (("placebo", 0.6), ("clonidine", 0.3))[i % 2]
+        participant = add_participant(study, f"P{i:02}", arm)
+        answer(participant, pairs_drawn(slope + 0.02 * (i % 5), prompts, seed=i))
+    return study
+
+
+def make_user(name: str, study: Study | None = None, role: str = "") -> User:
+    user = User.objects.create_user(name, password="correct horse", is_staff=True)
+    if study is not None:
+        Membership.objects.create(user=user, study=study, role=role)
+    return user
