@@ -158,7 +158,7 @@ LANGUAGE_CODE = "en-gb"
 USE_TZ = True
 TIME_ZONE = "UTC"
 STATIC_URL = "static/"
-STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(STATE_DIR / "static")))
+STATIC_ROOT = env.str("STATIC_ROOT", default=None if LOCAL else str(BASE_DIR / "static"))
 WHITENOISE_USE_FINDERS = LOCAL  # a server collects its files first (the Dockerfile does)
 
 PASSWORD_HASHERS = [

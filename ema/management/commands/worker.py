@@ -14,7 +14,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--queues", default="trial", help="trial, delivery, or both with a comma")
+        parser.add_argument(
+            "--queues", default="trial", help="trial, delivery, or both with a comma"
+        )
         parser.add_argument("--concurrency", type=int, default=1, help="processes. Default: 1")
 
     def handle(self, *args: Any, **options: Any) -> None:

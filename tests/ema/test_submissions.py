@@ -1,0 +1,324 @@
+"""Uploading responses: POST /api/v1/me/submissions:batch. Nothing is refused, nothing is lost."""
+
+import json
+import threading
+import uuid
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from ema import audit, enrolment
+from ema.enrolment import Admission
+from ema.models import Participant, Phase, Prompt, Quarantine, Response, Study
+from tests import trial
+
+pytestmark = pytest.mark.django_db
+SUBMIT = "/api/v1/me/submissions:batch"
+
+
+@pytest.fixture
+def study() -> Study:
+    return trial.make_study()
+
+
+@pytest.fixture
+def phone(study: Study) -> Admission:
+    return new_phone(study, "S1-001")
+
+
+def new_phone(study: Study, code: str) -> Admission:
+    return trial.redeem(
+        trial.enrol(study, code, "Europe/Brussels", timezone.now() - timedelta(days=3))
+    )
+
+
+def make_prompt(
+    participant: Participant, due_at: datetime | None = None, ordinal: int = 1
+) -> Prompt:
+    phase = Phase.objects.get(study=participant.study)
+    due_at = due_at or timezone.now() - timedelta(minutes=10)
+    return Prompt.objects.create(
+        participant=participant,
+        phase=phase,
+        questionnaire=phase.questionnaire,
+        study_on=due_at.date(),
+        study_day=4,
+        ordinal=ordinal,
+        due_at=due_at,
+        expires_at=due_at + timedelta(minutes=30),
+        zone=participant.zone,
+        tzdata="2026f",
+        planned_at=due_at - timedelta(days=1),
+    )
+
+
+def item(prompt: Prompt | None, **changes: Any) -> dict[str, Any]:
+    at = prompt.due_at + timedelta(minutes=2) if prompt else timezone.now()
+    version = Phase.objects.get().questionnaire
+    return {
+        "id": str(uuid.uuid4()),
+        "prompt_id": str(prompt.pk) if prompt else None,
+        "trigger": "random" if prompt else "self_initiated",
+        "questionnaire": {"key": version.questionnaire.key, "version": version.version},
+        "completed_at": at.isoformat(),
+        "answers": [
+            {"item": "stress", "value": 40, "rt_ms": 900},
+            {"item": "craving", "value": 15},
+            {"item": "pain", "value": None, "skip": "prefer_not_to_say"},
+        ],
+        **changes,
+    }
+
+
+def submit(phone: Admission, items: list[Any], **client: Any) -> Any:
+    body = {"client": {"sent_at": timezone.now().isoformat(), **client}, "items": items}
+    return post(phone, json.dumps(body))
+
+
+def post(phone: Admission, body: str | bytes) -> Any:
+    return Client().post(
+        SUBMIT,
+        body,
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {phone.access_token}"},
+    )
+
+
+def statuses(answer: Any) -> list[str]:
+    assert answer.status_code == 200, answer.content
+    return [each["status"] for each in answer.json()["items"]]
+
+
+def test_a_response_is_stored_as_sent_with_its_typed_values(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+    sent = item(prompt, seq=7, tz="Europe/Brussels", language="nl", schedule_rev="abc")
+    assert statuses(submit(phone, [sent])) == ["created"]
+    stored = Response.objects.get()
+    assert str(stored.pk) == sent["id"]
+    assert (stored.stress, stored.craving, stored.pain) == (40, 15, None)
+    assert stored.answers[2] == {
+        "item": "pain",
+        "value": None,
+        "rt_ms": None,
+        "skip": "prefer_not_to_say",
+    }
+    assert stored.flags == []
+    prompt.refresh_from_db()
+    assert prompt.answered_at == stored.completed_at_corrected
+
+
+def test_a_retry_changes_nothing(phone: Admission) -> None:
+    sent = item(make_prompt(phone.device.participant))
+    assert statuses(submit(phone, [sent])) == ["created"]
+    assert statuses(submit(phone, [sent, sent])) == ["duplicate", "duplicate"]
+    assert Response.objects.count() == 1
+    assert Response.objects.get().flags == []
+
+
+def test_the_same_item_written_in_another_order_is_still_the_same(phone: Admission) -> None:
+    sent = item(make_prompt(phone.device.participant))
+    assert statuses(submit(phone, [sent])) == ["created"]
+    assert statuses(submit(phone, [dict(reversed(sent.items()))])) == ["duplicate"]
+
+
+def test_another_content_under_the_same_id_is_a_conflict_and_kept_aside(phone: Admission) -> None:
+    sent = item(make_prompt(phone.device.participant))
+    submit(phone, [sent])
+    changed = {**sent, "answers": [{"item": "stress", "value": 99}]}
+    assert statuses(submit(phone, [changed])) == ["conflict"]
+    assert statuses(submit(phone, [changed])) == ["conflict"]
+    assert Response.objects.get().stress == 40
+    kept = Quarantine.objects.get()
+    assert (kept.reason, kept.raw["answers"][0]["value"]) == ("conflict", 99)
+
+
+def test_somebody_elses_id_says_no_more_than_a_conflict(study: Study, phone: Admission) -> None:
+    sent = item(make_prompt(phone.device.participant))
+    submit(phone, [sent])
+    other = new_phone(study, "S1-002")
+    assert statuses(submit(other, [sent])) == ["conflict"]
+    assert Response.objects.get().participant == phone.device.participant
+
+
+def test_somebody_elses_prompt_is_not_answered(study: Study, phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+    other = new_phone(study, "S1-002")
+    assert statuses(submit(other, [item(prompt)])) == ["created"]
+    assert Response.objects.get().flags == ["unknown_prompt"]
+    prompt.refresh_from_db()
+    assert prompt.answered_at is None
+
+
+BROKEN: dict[str, tuple[Callable[[dict[str, Any]], Any], str]] = {
+    "not an object": (lambda good: 5, ""),
+    "no id": (lambda good: {"answers": good["answers"]}, ""),
+    "an id that is none": (lambda good: {**good, "id": "x"}, "/id"),
+    "a local time": (lambda good: {**good, "completed_at": "2026-05-01T10:00:00"}, "/completed_at"),
+    "an impossible year": (lambda good: {**good, "completed_at": "9999-01-01T10:00:00Z"}, ""),
+    "answers that are no list": (lambda good: {**good, "answers": "many"}, "/answers"),
+    "an answer without item": (lambda good: {**good, "answers": [{"value": 1}]}, "/answers/0"),
+    "an unknown questionnaire": (
+        lambda good: {**good, "questionnaire": {"key": "no", "version": 1}},
+        "/questionnaire",
+    ),
+    "a NUL in a text": (lambda good: {**good, "language": "a\u0000b"}, ""),
+    "an impossible offset": (lambda good: {**good, "utc_offset_min": 5000}, "/utc_offset_min"),
+}
+
+
+@pytest.mark.parametrize("what", BROKEN)
+def test_a_broken_item_is_quarantined_beside_good_ones(phone: Admission, what: str) -> None:
+    good = item(make_prompt(phone.device.participant))
+    spoil, pointer = BROKEN[what]
+    broken = spoil(item(None))
+    answer = submit(phone, [broken, good])
+    assert statuses(answer) == ["quarantined", "created"]
+    fault = answer.json()["items"][0]["errors"][0]
+    assert fault["pointer"] == pointer
+    assert fault["detail"]
+    assert Quarantine.objects.get().errors == [fault]
+    assert statuses(submit(phone, [broken])) == ["quarantined"]
+    assert Quarantine.objects.count() == 1
+
+
+def flags(phone: Admission, sent: dict[str, Any], **client: Any) -> list[str]:
+    assert statuses(submit(phone, [sent], **client)) == ["created"]
+    return Response.objects.get(pk=sent["id"]).flags
+
+
+def test_a_late_answer_is_stored_and_flagged(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant, timezone.now() - timedelta(hours=3))
+    late = prompt.expires_at + timedelta(minutes=1)
+    assert flags(phone, item(prompt, completed_at=late.isoformat())) == ["after_expiry"]
+
+
+def test_an_answer_before_its_prompt_is_flagged(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+    early = prompt.due_at - timedelta(minutes=5)
+    assert flags(phone, item(prompt, completed_at=early.isoformat())) == ["before_due"]
+
+
+def test_a_wrong_clock_is_corrected_and_flagged(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+    ahead = timedelta(hours=2)
+    sent = item(prompt, completed_at=(prompt.due_at + timedelta(minutes=2) + ahead).isoformat())
+    found = flags(phone, sent, sent_at=(timezone.now() + ahead).isoformat())
+    assert found == ["clock_skew"]
+    stored = Response.objects.get()
+    off = stored.completed_at_corrected - prompt.due_at - timedelta(minutes=2)
+    assert abs(off) < timedelta(seconds=5)
+
+
+def test_an_answer_from_the_future_is_flagged(phone: Admission) -> None:
+    sent = item(None, completed_at=(timezone.now() + timedelta(days=2)).isoformat())
+    assert flags(phone, sent) == ["future"]
+
+
+def test_a_second_answer_to_a_prompt_is_kept_but_flagged(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+    assert flags(phone, item(prompt)) == []
+    assert flags(phone, item(prompt)) == ["duplicate_prompt"]
+    both = submit(phone, [item(p := make_prompt(phone.device.participant, ordinal=2)), item(p)])
+    assert statuses(both) == ["created", "created"]
+    found = Response.objects.filter(prompt=p).values_list("flags", flat=True)
+    assert sorted(map(list, found)) == [[], ["duplicate_prompt"]]
+
+
+def test_an_answer_after_withdrawal_is_kept_flagged_and_answers_no_prompt(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+    enrolment.withdraw(
+        participant=phone.device.participant,
+        reason="moved away",
+        now=prompt.due_at - timedelta(minutes=30),
+        actor=audit.COMMAND,
+    )
+    assert flags(phone, item(prompt)) == ["after_withdrawal"]
+    prompt.refresh_from_db()
+    assert prompt.answered_at is None
+
+
+def test_a_replaced_phone_may_still_upload(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+    trial.redeem(phone.device.participant)
+    assert flags(phone, item(prompt)) == ["from_replaced_device"]
+
+
+def test_a_value_out_of_range_is_kept_but_not_analysed(phone: Admission) -> None:
+    answers = [{"item": "stress", "value": 140}, {"item": "craving", "value": "much"}]
+    sent = item(make_prompt(phone.device.participant), answers=answers)
+    assert flags(phone, sent) == ["out_of_range"]
+    stored = Response.objects.get()
+    assert (stored.stress, stored.craving) == (None, None)
+    assert stored.answers[0]["value"] == 140
+
+
+def test_a_zone_that_does_not_fit_its_offset_is_flagged(phone: Admission) -> None:
+    here = {"tz": "Asia/Kolkata", "utc_offset_min": 330}
+    prompt = make_prompt(phone.device.participant)
+    assert flags(phone, item(prompt, **here)) == []
+    wrong = item(None, tz="Asia/Kolkata", utc_offset_min=60)
+    assert flags(phone, wrong) == ["tz_offset_mismatch"]
+    assert flags(phone, item(None, tz="Mars/Olympus")) == ["tz_offset_mismatch"]
+
+
+def test_a_client_that_cannot_be_read_does_not_cost_the_answers(phone: Admission) -> None:
+    body = {
+        "client": {"sent_at": "yesterday"},
+        "items": [item(make_prompt(phone.device.participant))],
+    }
+    assert statuses(post(phone, json.dumps(body))) == ["created"]
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'{"items": 5}', b"\xff", b"[" * 100_000])
+def test_what_is_no_batch_is_refused_in_words(phone: Admission, body: bytes) -> None:
+    answer = post(phone, body)
+    assert (answer.status_code, answer.json()["code"]) == (400, "batch_unreadable")
+
+
+def test_a_batch_of_more_than_a_hundred_is_to_be_halved(phone: Admission) -> None:
+    answer = submit(phone, [{}] * 101)
+    assert (answer.status_code, answer.json()["code"]) == (413, "batch_too_large")
+
+
+def test_a_body_of_more_than_two_megabytes_is_to_be_halved(phone: Admission) -> None:
+    answer = post(phone, b'{"items": ["' + b"x" * (2 * 1024 * 1024) + b'"]}')
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_without_a_token_nothing_is_taken(phone: Admission) -> None:
+    answer = Client().post(SUBMIT, "{}", content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorised")
+    assert answer["WWW-Authenticate"] == "Bearer"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_clients_replaying_the_same_items_store_each_once(phone: Admission) -> None:
+    noon = datetime(2026, 5, 1, 12, tzinfo=UTC)
+    items = [
+        item(make_prompt(phone.device.participant, noon + timedelta(hours=n), ordinal=n + 1))
+        for n in range(40)
+    ]
+    created: list[str] = []
+
+    def replay(seed: int) -> None:
+        order = items[seed * 7 % 40 :] + items[: seed * 7 % 40]
+        if seed % 2:
+            order.reverse()
+        for start in range(0, 40, 8):
+            answer = submit(phone, order[start : start + 8])
+            created.extend(i["id"] for i in answer.json()["items"] if i["status"] == "created")
+        connection.close()
+
+    clients = [threading.Thread(target=replay, args=[seed]) for seed in range(4)]
+    for each in clients:
+        each.start()
+    for each in clients:
+        each.join()
+    assert sorted(created) == sorted(i["id"] for i in items)
+    assert Response.objects.count() == 40
+    assert not Response.objects.exclude(flags=[]).exists()

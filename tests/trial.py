@@ -1,0 +1,100 @@
+"""A small trial for tests: a study that has started, participants, their phones.
+
+Everything goes through the steps a real door would call.
+"""
+
+import uuid
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from ema import audit, enrolment, studies
+from ema.enrolment import Admission
+from ema.models import (
+    Allocation,
+    Arm,
+    Item,
+    Participant,
+    Phase,
+    Questionnaire,
+    QuestionnaireVersion,
+    Site,
+    Study,
+)
+
+SLIDERS = ("stress", "craving", "pain")
+
+
+def make_study(
+    slug: str = "demo",
+    *,
+    arms: tuple[str, ...] = ("placebo", "clonidine"),
+    phase_days: int = 98,
+    **phase: Any,
+) -> Study:
+    """A started study with one site, one phase and a questionnaire of three sliders.
+
+    The first arm is the reference. `phase` sets fields of the phase: `prompts_per_day=6`.
+    """
+    study = Study.objects.create(slug=slug, title=f"The {slug} trial")
+    Site.objects.create(study=study, code="S1", title="First site", zone="Europe/Brussels")
+    for key in arms:
+        Arm.objects.create(study=study, key=key, is_reference=key == arms[0])
+    Phase.objects.create(
+        study=study,
+        key="treatment",
+        position=1,
+        days=phase_days,
+        questionnaire=make_questionnaire(study),
+        **phase,
+    )
+    studies.start(study=study, now=timezone.now() - timedelta(days=200), actor=audit.COMMAND)
+    return study
+
+
+def make_questionnaire(study: Study, *, decimals: int = 0) -> QuestionnaireVersion:
+    """A published questionnaire: stress, craving and pain from 0 to 100."""
+    questionnaire = Questionnaire.objects.create(study=study, key="hourly", title="Past hour")
+    version = QuestionnaireVersion.objects.create(questionnaire=questionnaire)
+    for position, key in enumerate(SLIDERS, start=1):
+        Item.objects.create(
+            version=version,
+            key=key,
+            role=key,
+            position=position,
+            label={"en": f"How much {key} in the past hour?"},
+            decimals=decimals,
+        )
+    studies.publish(version=version, now=timezone.now(), actor=audit.COMMAND)
+    return version
+
+
+def enrol(study: Study, code: str, zone: str, enrolled_at: datetime) -> Participant:
+    return enrolment.enrol(
+        site=study.sites.get(),
+        code=code,
+        zone=zone,
+        now=max(enrolled_at, timezone.now()),
+        enrolled_at=enrolled_at,
+        actor=audit.COMMAND,
+    )
+
+
+def redeem(participant: Participant) -> Admission:
+    """A phone for the participant; an older phone is replaced."""
+    now = timezone.now()
+    code = enrolment.issue_code(participant=participant, now=now, actor=audit.COMMAND)
+    return enrolment.redeem(typed=code, installation=uuid.uuid4(), now=now)
+
+
+def allocate(participant: Participant, arm: str) -> Allocation:
+    """A spent slot of the allocation list."""
+    study = participant.study
+    return Allocation.objects.create(
+        study=study,
+        position=study.allocations.count() + 1,
+        arm=Arm.objects.get(study=study, key=arm),
+        participant=participant,
+        allocated_at=timezone.now(),
+    )
