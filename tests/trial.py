@@ -81,6 +81,13 @@ def enrol(study: Study, code: str, zone: str, enrolled_at: datetime) -> Particip
     )
 
 
+def enrol_at(site: Site, code: str) -> Participant:
+    """Enrolled now at one of several sites."""
+    return enrolment.enrol(
+        site=site, code=code, zone=site.zone, now=timezone.now(), actor=audit.COMMAND
+    )
+
+
 def redeem(participant: Participant) -> Admission:
     """A phone for the participant; an older phone is replaced."""
     now = timezone.now()

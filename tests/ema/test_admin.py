@@ -1,0 +1,196 @@
+"""The operators' screens, by role, through HTTP."""
+
+import re
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from ema import access, audit, studies
+from ema.models import (
+    Arm,
+    AuditEvent,
+    Item,
+    Participant,
+    Phase,
+    Questionnaire,
+    Site,
+    Study,
+    UrineTest,
+)
+from tests import trial
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def study() -> Study:
+    study = trial.make_study()
+    for number in (1, 2):
+        trial.enrol(study, f"S1-00{number}", "Europe/Brussels", timezone.now())
+    return study
+
+
+def sign_in(
+    name: str, study: Study | None = None, role: str = "", site: Site | None = None
+) -> Client:
+    user = User.objects.create_user(name, is_superuser=study is None)
+    if study:
+        studies.grant(user=user, role=role, study=study, site=site, actor=audit.COMMAND)
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def page(answer: Any) -> str:
+    assert answer.status_code == 200, answer
+    return str(answer.content.decode())
+
+
+def test_a_coordinator_enrols_a_participant_and_is_shown_the_code_once(study: Study) -> None:
+    client = sign_in("cora", study, "coordinator")
+    form = {
+        "site": study.sites.get().pk,
+        "code": "S1-003",
+        "zone": "Africa/Nairobi",
+        "language": "en",
+    }
+    said = page(client.post("/admin/ema/participant/add/", form, follow=True))
+    code = re.search(r"Code for S1-003: ([0-9A-Z-]+)", said)
+    assert code
+    redeemed = Client().post(
+        "/api/v1/enrolments/redeem",
+        {"code": code[1], "installation_id": "8a1f6f3e-7a34-4d0c-9a57-1d1f0d3b6c11"},
+        content_type="application/json",
+    )
+    assert redeemed.status_code == 201
+    assert code[1] not in page(client.get("/admin/ema/participant/"))
+    enrolled = AuditEvent.objects.get(subject="participant S1-003", action="participant.enrolled")
+    assert (enrolled.door, str(enrolled.actor)) == ("admin", "cora")
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"zone": "Mars/Olympus"}, "write an IANA name"),
+        ({"code": "S1-001"}, "is taken in study demo"),
+    ],
+)
+def test_a_wrong_enrolment_is_refused_beside_its_field(
+    study: Study, change: dict[str, str], sentence: str
+) -> None:
+    client = sign_in("cora", study, "coordinator")
+    form = {
+        "site": study.sites.get().pk,
+        "code": "S1-009",
+        "zone": "UTC",
+        "language": "en",
+        **change,
+    }
+    assert sentence in page(client.post("/admin/ema/participant/add/", form))
+    assert study.participants.count() == 2
+
+
+def test_a_coordinator_sees_the_participants_of_their_own_site(study: Study) -> None:
+    other = Site.objects.create(study=study, code="S2", title="Second site")
+    elsewhere = trial.enrol_at(other, "S2-001")
+    client = sign_in("cora", study, "coordinator", site=study.sites.get(code="S1"))
+    listed = page(client.get("/admin/ema/participant/"))
+    assert "S1-001" in listed
+    assert "S2-001" not in listed
+    assert client.get(f"/admin/ema/participant/{elsewhere.pk}/change/").status_code == 302
+    choices = page(client.get("/admin/ema/participant/add/"))
+    assert "S2" not in re.findall(r"<option[^>]*>([^<]*)", choices)
+
+
+def test_an_investigator_reads_but_enrols_nobody(study: Study) -> None:
+    client = sign_in("ines", study, "investigator")
+    assert "S1-001" in page(client.get("/admin/ema/participant/"))
+    assert client.get("/admin/ema/participant/add/").status_code == 403
+
+
+def test_an_administrator_sees_no_participants(study: Study) -> None:
+    client = sign_in("root")
+    assert client.get("/admin/ema/participant/").status_code == 403
+    assert "demo" in page(client.get("/admin/ema/study/"))
+
+
+def test_somebody_without_a_role_is_not_let_in(study: Study) -> None:
+    client = Client()
+    client.force_login(User.objects.create_user("nobody", is_staff=True))
+    assert client.get("/admin/").status_code == 302
+
+
+def test_no_screen_shows_who_is_in_which_arm(study: Study) -> None:
+    trial.allocate(Participant.objects.get(code="S1-001"), "clonidine")
+    for role in ("coordinator", "investigator"):
+        client = sign_in(role, study, role)
+        person = Participant.objects.get(code="S1-001")
+        for path in (
+            "/admin/",
+            "/admin/ema/participant/",
+            f"/admin/ema/participant/{person.pk}/change/",
+            "/admin/ema/prompt/",
+            "/admin/ema/response/",
+            "/admin/ema/auditevent/",
+        ):
+            assert "clonidine" not in page(client.get(path)), path
+        assert client.get("/admin/ema/allocation/").status_code == 404
+
+
+def test_a_urine_result_is_entered_and_its_correction_keeps_the_old_value(study: Study) -> None:
+    today = timezone.now().date()
+    test = UrineTest.objects.create(
+        participant=Participant.objects.get(code="S1-001"), due_on=today
+    )
+    client = sign_in("cora", study, "coordinator")
+    path = f"/admin/ema/urinetest/{test.pk}/change/"
+    for result in ("negative", "positive"):
+        client.post(path, {"result": result, "collected_on": today.isoformat()})
+    refused = page(client.post(path, {"result": "missed", "collected_on": today.isoformat()}))
+    assert "a missed test has none" in refused
+    test.refresh_from_db()
+    assert test.is_lapse
+    correction = AuditEvent.objects.filter(action="urine.recorded").first()
+    assert correction
+    assert correction.before
+    assert correction.after
+    assert (correction.before["result"], correction.after["result"]) == ("negative", "positive")
+
+
+def test_an_administrator_sets_up_a_study_and_starts_it() -> None:
+    client = sign_in("root")
+    study = Study.objects.create(slug="new", title="New")
+    start = {"action": "start", "_selected_action": [study.pk]}
+    said = page(client.post("/admin/ema/study/", start, follow=True))
+    assert "Study new needs a site and a phase before it can start." in said
+    Site.objects.create(study=study, code="S1", title="Site")
+    Arm.objects.create(study=study, key="placebo", is_reference=True)
+    questionnaire = Questionnaire.objects.create(study=study, key="hourly", title="Hourly")
+    version = questionnaire.versions.create()
+    Phase.objects.create(study=study, key="t", position=1, questionnaire=version)
+    assert "not published" in page(client.post("/admin/ema/study/", start, follow=True))
+    Item.objects.create(version=version, key="stress", role="stress", position=1)
+    publish = {"action": "publish", "_selected_action": [version.pk]}
+    page(client.post("/admin/ema/questionnaireversion/", publish, follow=True))
+    assert "has started" in page(client.post("/admin/ema/study/", start, follow=True))
+    begun = AuditEvent.objects.get(action="study.started")
+    study.refresh_from_db()
+    assert begun.after
+    assert begun.after["seed_commitment"] == study.seed_commitment
+
+
+def test_pages_forbid_foreign_and_inline_scripts(study: Study) -> None:
+    answer = sign_in("cora", study, "coordinator").get("/admin/")
+    policy = answer["Content-Security-Policy"]
+    assert "script-src 'self';" in policy
+    assert "unsafe" not in policy
+
+
+def test_access_ends_with_the_role(study: Study) -> None:
+    user = User.objects.create_user("gone")
+    assert not access.participants_for(user).exists()
+    with pytest.raises(access.NoAccess, match="no study 'demo'"):
+        access.access_study(user=user, slug="demo", roles={"investigator"})

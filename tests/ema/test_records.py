@@ -1,0 +1,89 @@
+"""What the database itself refuses, whoever asks."""
+
+from datetime import timedelta
+
+import pytest
+from django.apps import apps
+from django.db import IntegrityError, ProgrammingError, connection, transaction
+from django.utils import timezone
+
+from ema import audit
+from ema.models import AuditEvent, Participant, Prompt, UrineTest
+from tests import trial
+
+pytestmark = pytest.mark.django_db
+
+
+def refuses(sentence: str) -> pytest.RaisesExc[IntegrityError]:
+    return pytest.raises(IntegrityError, match=sentence)
+
+
+@pytest.fixture
+def participant() -> Participant:
+    return trial.enrol(trial.make_study(), "S1-001", "UTC", timezone.now())
+
+
+def test_a_prompt_expires_after_it_is_due(participant: Participant) -> None:
+    now = timezone.now()
+    phase = participant.study.phases.get()
+    with refuses("prompt_expires_after_it_is_due"):
+        Prompt.objects.create(
+            participant=participant,
+            phase=phase,
+            questionnaire=phase.questionnaire,
+            study_on=now.date(),
+            study_day=1,
+            ordinal=1,
+            due_at=now,
+            expires_at=now,
+            zone="UTC",
+            tzdata="x",
+            planned_at=now,
+        )
+
+
+def test_a_study_has_one_reference_arm(participant: Participant) -> None:
+    with refuses("a_study_has_one_reference_arm"):
+        participant.study.arms.update(is_reference=True)
+
+
+def test_a_urine_result_has_its_collection_date(participant: Participant) -> None:
+    with refuses("a_urine_result_has_its_collection_date"):
+        UrineTest.objects.create(
+            participant=participant,
+            due_on=timezone.now().date(),
+            result="negative",
+            recorded_at=timezone.now(),
+        )
+
+
+def test_a_participant_withdraws_after_enrolling(participant: Participant) -> None:
+    with refuses("participant_withdraws_after_enrolling"):
+        Participant.objects.update(withdrawn_at=participant.enrolled_at - timedelta(days=1))
+
+
+def test_a_slot_is_spent_once_per_participant(participant: Participant) -> None:
+    trial.allocate(participant, "placebo")
+    with refuses("participant_id"):
+        trial.allocate(participant, "clonidine")
+
+
+def test_the_audit_trail_is_append_only() -> None:
+    audit.record(actor=audit.COMMAND, action="test", subject="nothing")
+    for change in ("UPDATE ema_auditevent SET reason = 'x'", "DELETE FROM ema_auditevent"):
+        with (
+            pytest.raises(ProgrammingError, match="append-only"),
+            transaction.atomic(),
+            connection.cursor() as cursor,
+        ):
+            cursor.execute(change)
+    assert AuditEvent.objects.filter(action="test").count() == 1
+
+
+def test_constraint_names_are_sentences() -> None:
+    """At least three words each, and none of Django's generated kind."""
+    for model in apps.get_models():
+        if model._meta.app_label in ("ema", "scheduler", "analytics"):
+            for constraint in model._meta.constraints:
+                assert constraint.name.count("_") >= 2, constraint.name
+                assert "%" not in constraint.name
