@@ -214,8 +214,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         run(addresses, options.until_unused)
     except AlreadyRunningError as refusal:
-        log.info("%s", refusal)
-        return 0 if options.until_unused else 1
+        if options.until_unused:  # processes that start at once all try
+            log.info("another supervisor is there: process %s", refusal.pid)
+            return 0
+        log.error("%s", refusal)
+        return 1
     except EmbeddedServersError as error:
         log.error("%s", error)
         return 1
@@ -223,19 +226,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(addresses: Addresses, until_unused: bool) -> None:
-    prepare_state_directory(addresses)
     if until_unused:  # the clients' locks say which server is wanted, and the clients have checked
+        prepare_state_directory(addresses)
         Supervisor(addresses, chosen(addresses, True, True), until_unused).run()
         return
+    urls = {"postgres": addresses.database_url, "valkey": addresses.redis_url}
+    wanted = where_unset(os.environ)
     for name, variable in VARIABLES.items():
-        if os.environ.get(variable):
-            log.info("%s is set, so %s is not started", variable, name)
-    servers = chosen(addresses, **where_unset(os.environ))
-    for server in servers:
-        server.check()
-    log.info("PostgreSQL: %s", addresses.database_url)
-    log.info("Valkey: %s", addresses.redis_url)
-    Supervisor(addresses, servers, until_unused).run()
+        log.info("%s: %s", name, urls[name] if wanted[name] else f"not here, {variable} is set")
+    servers = chosen(addresses, **wanted)
+    if servers:
+        prepare_state_directory(addresses)
+        for server in servers:
+            server.check()
+        Supervisor(addresses, servers, until_unused).run()
 
 
 def parser() -> argparse.ArgumentParser:

@@ -232,7 +232,7 @@ def claim(addresses: Addresses, until_unused: bool) -> Iterator[FileLock]:
     patience = time.monotonic() + 1
     while not lock.take_alone():
         if time.monotonic() > patience:
-            raise AlreadyRunningError(already_runs(addresses, lock.facts()))
+            raise AlreadyRunningError(addresses, lock.facts())
         time.sleep(0.05)
     lock.note({"pid": os.getpid(), "until_unused": until_unused})
     try:
@@ -244,18 +244,18 @@ def claim(addresses: Addresses, until_unused: bool) -> Iterator[FileLock]:
 class AlreadyRunningError(EmbeddedServersError):
     """Another supervisor serves this state directory."""
 
-
-def already_runs(addresses: Addresses, facts: dict[str, int | bool]) -> str:
-    ending = (
-        "It stops by itself when the last process that uses it ends."
-        if facts.get("until_unused")
-        else "Stop it with Ctrl-C where it was started, or with kill."
-    )
-    return (
-        f"The embedded servers of {addresses.state} already run (supervisor: process "
-        f"{facts.get('pid')}): PostgreSQL at {addresses.database_url}, Valkey at "
-        f"{addresses.redis_url}. Use them as they are. {ending}"
-    )
+    def __init__(self, addresses: Addresses, facts: dict[str, int | bool]) -> None:
+        self.pid = facts.get("pid")
+        ending = (
+            "It stops by itself when the last process that uses it ends."
+            if facts.get("until_unused")
+            else "Stop it with Ctrl-C where it was started, or with kill."
+        )
+        super().__init__(
+            f"The embedded servers of {addresses.state} already run (supervisor: process "
+            f"{self.pid}): PostgreSQL at {addresses.database_url}, Valkey at "
+            f"{addresses.redis_url}. Use them as they are. {ending}"
+        )
 
 
 def prepare_state_directory(addresses: Addresses) -> None:

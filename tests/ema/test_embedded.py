@@ -100,6 +100,10 @@ def test_a_server_of_ones_own_is_not_started_here(state: Path) -> None:
 def test_nothing_is_touched_when_both_servers_are_ones_own(state: Path) -> None:
     with client(state, {**ONLY_VALKEY, "REDIS_URL": "redis://elsewhere"}):
         assert not state.exists()
+    supervisor = run_supervisor(state, {**ONLY_VALKEY, "REDIS_URL": "redis://elsewhere"})
+    assert supervisor.returncode == 0
+    assert "not here, REDIS_URL is set" in supervisor.stderr
+    assert not state.exists()
 
 
 def test_a_server_can_be_added_to_a_running_supervisor(state: Path) -> None:
