@@ -297,9 +297,10 @@ class Phone:
 
 
 def connect(url: str, *, phones: int = 8) -> httpx.Client:
-    """An HTTP client that many phones share; connections are kept."""
+    """An HTTP client that many phones share. Plain HTTP is taken for a proxy's inside."""
     limits = httpx.Limits(max_connections=phones, max_keepalive_connections=phones)
-    return httpx.Client(base_url=url, timeout=30.0, limits=limits, trust_env=False)
+    headers = {"X-Forwarded-Proto": "https"} if url.startswith("http:") else {}
+    return httpx.Client(base_url=url, timeout=30.0, limits=limits, headers=headers, trust_env=False)
 
 
 def each(

@@ -24,6 +24,7 @@ from ema.embedded_processes import end_with
 
 STOP_WITHIN_S = 15.0
 START_WITHIN_S = 60.0
+LARGEST_LOG = 10_000_000  # bytes; a longer one is put aside at the next start
 
 
 class StackError(Exception):
@@ -47,7 +48,9 @@ def start_part(name: str, *arguments: str, environ: Mapping[str, str] | None = N
     log = Path(settings.STATE_DIR) / "log" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), *arguments]
-    with log.open("wb") as out:
+    if log.exists() and log.stat().st_size > LARGEST_LOG:
+        log.rename(log.with_suffix(".log.old"))
+    with log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603 - our own command line
             command,
             stdin=subprocess.DEVNULL,
@@ -144,12 +147,9 @@ def start_web(
     return part
 
 
-def start_jobs(environ: Mapping[str, str] | None = None) -> list[Part]:
-    """Celery's worker and beat: planning, couplings, snapshots."""
-    return [
-        start_part("worker", "worker", environ=environ),
-        start_part("beat", "beat", environ=environ),
-    ]
+def start_worker(environ: Mapping[str, str] | None = None) -> Part:
+    """A Celery worker that plans, couples and builds snapshots."""
+    return start_part("worker", "worker", environ=environ)
 
 
 def start_dispatcher(environ: Mapping[str, str] | None = None) -> Part:
@@ -157,10 +157,17 @@ def start_dispatcher(environ: Mapping[str, str] | None = None) -> Part:
     return start_part("dispatcher", "worker", "--queues", "delivery", environ=environ)
 
 
+def start_beat(environ: Mapping[str, str] | None = None) -> Part:
+    return start_part("beat", "beat", environ=environ)
+
+
+JOBS = (start_worker, start_dispatcher, start_beat)
+
+
 @contextmanager
 def jobs(environ: Mapping[str, str] | None = None) -> Iterator[list[Part]]:
     """All of Celery for the length of a block."""
-    parts = [*start_jobs(environ), start_dispatcher(environ)]
+    parts = [start(environ) for start in JOBS]
     with running(*parts):
         yield parts
 

@@ -1,0 +1,176 @@
+"""Simulated participants of an EMA trial: stress, craving, pain, compliance and urine tests. Pure.
+
+The data are simulated. They are shaped like a trial of 118 people over 14 weeks, but the published
+model of that trial is not public in detail, and nothing here claims to reproduce it.
+
+Scales are 0 to 100 in whole points. Times are hours since the start of study day 1. For person i
+and prompt t, with OU an Ornstein–Uhlenbeck process (standard deviation, time constant):
+
+    stress_it  = m_i + day_id + OU(18, 3 h)
+    craving_it = a_i − 0.8 (week − 7) + b_i (stress_it − m_i)
+                 + 0.002 (stress_it − m_i)(pain_it − k_i) + OU(13, 4 h) + noise(10)
+    pain_it    = k_i + OU(15, 6 h)
+
+with m ~ N(30, 15²), day ~ N(0, 8²), a ~ N(4, 22²), corr(m, a) = 0.35, k ~ N(30, 15²) and
+b ~ N(0.45, 0.15²) × (1 − attenuation under treatment). Values are then rounded and clipped.
+
+The slopes b are true *before* rounding and clipping. About half of the cravings are clipped to
+zero, which flattens the slope that any analysis of the answers can find: `analytics.demo_truth`
+gives the value that this analysis has in a very large simulated sample.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Integers = NDArray[np.int64]
+Booleans = NDArray[np.bool_]
+
+SLOPE, SLOPE_SD = 0.45, 0.15  # craving points per stress point
+MIDDLE_WEEK = 7.0  # when the mean of craving is 4 before clipping
+URINE_LOGIT = {False: (-0.97, 1.23), True: (-1.43, 1.79)}  # of a lapse: mean, SD; by treatment
+FRAILTY = 0.5  # correlation of a person's urine lapses with the own level of craving
+MISSED_OF_LAPSES = 1 / 3
+DROPPED_OUT_BY_DAY_98 = 0.25
+MEDIAN_LATENCY_S, LATENCY_SPREAD, LONGEST_LATENCY_S = 150.0, 0.9, 28 * 60.0
+
+
+class Effect(NamedTuple):
+    """What treatment does: `attenuation` of the coupling (0.40 is 40 %), and a shift of the mean.
+
+    A shift without attenuation is the floor trap: the mean falls, the coupling does not, yet a
+    linear analysis near the floor sees decoupling.
+    """
+
+    attenuation: float = 0.40
+    arm_shift: float = 0.0  # points added to craving under treatment
+
+
+PUBLISHED = Effect()  # the size of effect that the shape of the trial is meant for
+
+
+@dataclass(frozen=True)
+class People:
+    """Traits of P people, each an array of length P. `drop_out_day` is inf for those who stay."""
+
+    treated: Booleans
+    stress_mean: Floats
+    craving_mean: Floats
+    pain_mean: Floats
+    slope: Floats
+    compliance_logit: Floats
+    urine_logit: Floats
+    drop_out_day: Floats
+
+    def __len__(self) -> int:
+        return len(self.treated)
+
+    def one(self, index: int) -> "People":
+        """A single person."""
+        return People(*(values[index : index + 1] for values in vars(self).values()))
+
+
+class Ratings(NamedTuple):
+    """What a person would answer at T prompts; arrays (P, T). `latency_s` is seconds after due."""
+
+    stress: Integers
+    craving: Integers
+    pain: Integers
+    answered: Booleans
+    latency_s: Floats
+
+
+def draw_people(rng: Generator, treated: Sequence[bool], effect: Effect = PUBLISHED) -> People:
+    """Traits of as many people as `treated` is long, True for those under treatment."""
+    arm = np.asarray(treated, dtype=bool)
+    count = len(arm)
+    level = rng.normal(size=count)  # of craving; stress and urine lapses share it
+    stress = 0.35 * level + np.sqrt(1 - 0.35**2) * rng.normal(size=count)
+    frailty = FRAILTY * level + np.sqrt(1 - FRAILTY**2) * rng.normal(size=count)
+    means, spreads = np.array([URINE_LOGIT[bool(each)] for each in arm]).reshape(count, 2).T
+    hazard = -np.log(1 - DROPPED_OUT_BY_DAY_98) / 98
+    return People(
+        treated=arm,
+        stress_mean=30 + 15 * stress,
+        craving_mean=4 + 22 * level + effect.arm_shift * arm,
+        pain_mean=rng.normal(30, 15, count),
+        slope=rng.normal(SLOPE, SLOPE_SD, count) * np.where(arm, 1 - effect.attenuation, 1.0),
+        compliance_logit=rng.normal(1.65, 0.75, count),
+        urine_logit=means + spreads * frailty,
+        drop_out_day=rng.exponential(1 / hazard, count),
+    )
+
+
+def draw_ratings(rng: Generator, people: People, day: Integers, hour: Floats) -> Ratings:
+    """Answers at the prompts of everybody.
+
+    `day` (1, 2, …) and `hour` (local, 0–24, in order) are (P, T) arrays, or (T,) for all alike.
+    """
+    shape = np.broadcast_shapes(np.shape(day), np.shape(hour), (len(people), 1))
+    day, hour = np.broadcast_to(day, shape), np.broadcast_to(hour, shape)
+    at = (day - 1) * 24.0 + hour
+    days = rng.normal(0, 8, (len(people), int(day.max(initial=0)) + 1))
+    person = np.arange(len(people))[:, None]
+    stress = days[person, day] + _wandering(rng, at, 18, 3)
+    pain = _wandering(rng, at, 15, 6)
+    craving = (
+        people.craving_mean[:, None]
+        - 0.8 * (at / 168 - MIDDLE_WEEK)
+        + people.slope[:, None] * stress
+        + 0.002 * stress * pain
+        + _wandering(rng, at, 13, 4)
+        + rng.normal(0, 10, shape)
+    )
+    return Ratings(
+        stress=_rated(people.stress_mean[:, None] + stress),
+        craving=_rated(craving),
+        pain=_rated(people.pain_mean[:, None] + pain),
+        answered=_answered(rng, people, day),
+        latency_s=_latency(rng, shape),
+    )
+
+
+def draw_urine(rng: Generator, people: People, days: Sequence[int]) -> list[list[str]]:
+    """Per person, `negative`, `positive` or `missed` for the tests due on these study days.
+
+    Tests after drop-out are missed.
+    """
+    chance = 1 / (1 + np.exp(-people.urine_logit[:, None]))
+    lapse = rng.random((len(people), len(days))) < chance
+    missed = lapse & (rng.random(lapse.shape) < MISSED_OF_LAPSES)
+    missed |= np.asarray(days)[None, :] > people.drop_out_day[:, None]
+    result = np.where(missed, "missed", np.where(lapse, "positive", "negative"))
+    return [[str(each) for each in row] for row in result]
+
+
+def _wandering(rng: Generator, at: Floats, sd: float, time_constant_h: float) -> Floats:
+    """An Ornstein–Uhlenbeck process at the instants `at` (P, T): it forgets with exp(−Δt/τ)."""
+    kept = np.exp(-np.diff(at, axis=1) / time_constant_h)
+    shocks = rng.normal(0, sd, at.shape)
+    shocks[:, 1:] *= np.sqrt(1 - kept**2)
+    for t in range(1, at.shape[1]):
+        shocks[:, t] += kept[:, t - 1] * shocks[:, t - 1]
+    return shocks
+
+
+def _rated(latent: Floats) -> Integers:
+    return np.clip(np.rint(latent), 0, 100).astype(np.int64)
+
+
+def _answered(rng: Generator, people: People, day: Integers) -> Booleans:
+    """Logit 1.65 ± 0.75 between people, −0.03 a week, −0.35 at a day's first prompt: about 77 %."""
+    first = np.ones(day.shape, dtype=bool)
+    first[:, 1:] = day[:, 1:] != day[:, :-1]
+    logit = people.compliance_logit[:, None] - 0.03 * (day - 1) / 7 - 0.35 * first
+    would = rng.random(day.shape) < 1 / (1 + np.exp(-logit))
+    return would & (day <= people.drop_out_day[:, None])
+
+
+def _latency(rng: Generator, shape: tuple[int, ...]) -> Floats:
+    drawn = rng.lognormal(np.log(MEDIAN_LATENCY_S), LATENCY_SPREAD, shape)
+    return np.clip(np.rint(drawn), 5.0, LONGEST_LATENCY_S)
