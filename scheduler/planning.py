@@ -1,0 +1,276 @@
+"""Plan: every participant's prompts become rows, 14 days ahead, however late this runs.
+
+What is missing is found in the database, so a run after an outage makes up the days it missed, and
+two runs at once do no harm. Prompt times are `scheduler.day`'s; the arm has no part in them.
+"""
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any, NamedTuple
+from uuid import UUID
+
+from django.db import connection, transaction
+from django.db.models import Count
+
+from ema.models import Participant, Phase
+from ema.models.study import Design
+from scheduler.day import Protocol, draw_day
+from scheduler.protocols import protocol_of, validate_protocol
+from scheduler.zones import TZDATA_VERSION, zone_named
+
+__all__ = ["Planned", "plan_prompts", "running_phases", "validate_protocol"]
+
+HORIZON = timedelta(days=14)
+CHUNK = 500
+DAY = timedelta(days=1)
+log = logging.getLogger(__name__)
+
+
+class Planned(NamedTuple):
+    """What one run did.
+
+    `participants` got prompts, of which `prompts` were new; `withdrawn` prompts were cancelled
+    because their participant had left. `refused` says in words what could not be planned, and for
+    how many participants.
+    """
+
+    participants: int
+    prompts: int
+    withdrawn: int
+    refused: dict[str, int]
+
+
+class Stretch(NamedTuple):
+    """The days of one phase for which one participant lacks prompts. `windows` is JSON text."""
+
+    participant_id: int
+    uuid: UUID
+    code: str
+    zone: str
+    windows: str | None
+    enrolled_on: date
+    phase_id: int
+    first_on: date
+    last_on: date
+
+
+Row = tuple[int, int, int, date, int, int, datetime, datetime, str, bool]
+
+
+@dataclass
+class Streams:
+    """The phases drawn from, each a stream of its own, and their protocols as met so far."""
+
+    phases: dict[int, Phase]
+    _protocols: dict[tuple[int, str | None], Protocol] = field(default_factory=dict)
+
+    def protocol(self, stretch: Stretch) -> Protocol:
+        key = stretch.phase_id, stretch.windows
+        if key not in self._protocols:
+            windows = json.loads(stretch.windows) if stretch.windows else None
+            self._protocols[key] = protocol_of(self.phases[stretch.phase_id], windows)
+        return self._protocols[key]
+
+
+def plan_prompts(now: datetime, progress: Callable[[int, int], None] | None = None) -> Planned:
+    """Plan what is missing up to 14 days after each participant's today, past days included.
+
+    `progress` is told after each chunk how many of how many stretches are done. One transaction
+    per chunk: what is planned stays planned when a run is stopped.
+    """
+    refused: Counter[str] = Counter()
+    phases, days_before = running_phases()
+    streams = Streams(phases)
+    behind = _behind(phases, days_before, _last_dates(phases, now, refused))
+    prompts, participants = 0, set[int]()
+    for begin in range(0, len(behind), CHUNK):
+        chunk = behind[begin : begin + CHUNK]
+        rows = list(_draw(chunk, streams, refused))
+        if rows:
+            prompts += _insert(rows, now)
+            participants.update(row[0] for row in rows)
+        if progress:
+            progress(begin + len(chunk), len(behind))
+    for sentence, count in refused.items():
+        log.warning("Not planned for %d participants: %s", count, sentence)
+    return Planned(
+        participants=len(participants),
+        prompts=prompts,
+        withdrawn=_cancel_withdrawn(now),
+        refused=dict(refused),
+    )
+
+
+def running_phases() -> tuple[dict[int, Phase], dict[int, int]]:
+    """The drawn phases of studies that have started and are not locked, by id.
+
+    With how many study days come before each: phases follow one another, imported ones too.
+    """
+    running = Phase.objects.filter(study__started_at__isnull=False, study__locked_at=None)
+    days: Counter[int] = Counter()
+    days_before: dict[int, int] = {}
+    for phase in running.order_by("study_id", "position"):
+        days_before[phase.pk] = days[phase.study_id]
+        days[phase.study_id] += phase.days
+    drawn = running.exclude(design=Design.IMPORTED).select_related("study")
+    return {phase.pk: phase for phase in drawn}, days_before
+
+
+def _last_dates(phases: dict[int, Phase], now: datetime, refused: Counter[str]) -> dict[str, date]:
+    """Per zone that participants live in, the last date to plan: 14 days after today there.
+
+    Reckoned here and not in SQL: the database's zone data may be another year's.
+    """
+    studies = {phase.study_id for phase in phases.values()}
+    living = Participant.objects.active().filter(study__in=studies).order_by()
+    dates: dict[str, date] = {}
+    for name, count in living.values_list("zone").annotate(Count("pk")):
+        try:
+            dates[name] = now.astimezone(zone_named(name)).date() + HORIZON
+        except ValueError as error:
+            refused[str(error)] += count
+    return dates
+
+
+BEHIND = """
+SELECT participant.id, participant.uuid, participant.code, participant.zone,
+    participant.windows::text, participant.enrolled_on, stream.phase_id,
+    coalesce(planned.study_on + 1, span.first_on), span.last_on
+FROM unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::integer[])
+    AS stream (phase_id, study_id, days_before, days)
+JOIN ema_participant participant USING (study_id)
+JOIN unnest(%s::text[], %s::date[]) AS horizon (zone, last_on) USING (zone)
+CROSS JOIN LATERAL (
+    SELECT participant.enrolled_on + stream.days_before AS first_on,
+    least(horizon.last_on, participant.enrolled_on + stream.days_before + stream.days - 1)
+        AS last_on
+) span
+LEFT JOIN LATERAL (
+    SELECT study_on FROM ema_prompt prompt
+    WHERE prompt.participant_id = participant.id AND prompt.phase_id = stream.phase_id
+    ORDER BY study_on DESC LIMIT 1
+) planned ON true
+WHERE participant.withdrawn_at IS NULL
+AND coalesce(planned.study_on + 1, span.first_on) <= span.last_on
+ORDER BY participant.id, stream.days_before
+"""  # `planned` is one step down an index; a last day without windows is looked at every time
+
+
+def _behind(
+    phases: dict[int, Phase], days_before: dict[int, int], last_dates: dict[str, date]
+) -> list[Stretch]:
+    """Whoever lacks prompts, and for which days, in one query."""
+    arguments: list[Any] = [
+        list(phases),
+        [phase.study_id for phase in phases.values()],
+        [days_before[key] for key in phases],
+        [phase.days for phase in phases.values()],
+        list(last_dates),
+        list(last_dates.values()),
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(BEHIND, arguments)
+        return [Stretch(*row) for row in cursor.fetchall()]
+
+
+def _draw(chunk: Sequence[Stretch], streams: Streams, refused: Counter[str]) -> Iterator[Row]:
+    """The prompts of a chunk. Whoever cannot be drawn for is refused; the others go on."""
+    for stretch in chunk:
+        phase = streams.phases[stretch.phase_id]
+        try:
+            rows = list(_draw_stretch(stretch, phase, streams.protocol(stretch)))
+        except ValueError as error:
+            whose = f", participant {stretch.code}" if stretch.windows else ""
+            refused[f"study {phase.study}, phase {phase}{whose}: {error}"] += 1
+        else:
+            yield from rows
+
+
+def _draw_stretch(stretch: Stretch, phase: Phase, protocol: Protocol) -> Iterator[Row]:
+    """The prompts of one participant's missing days, in the order of TYPES."""
+    zone, seed = zone_named(stretch.zone), bytes(phase.study.seed)
+    for number in range((stretch.last_on - stretch.first_on).days + 1):
+        study_on = stretch.first_on + number * DAY
+        study_day = (study_on - stretch.enrolled_on).days + 1
+        plan = draw_day(seed, phase.key, stretch.uuid, study_on, protocol, zone)
+        times = zip(plan.due_at, plan.expires_at, strict=True)
+        for ordinal, (due_at, expires_at) in enumerate(times, start=1):
+            yield (
+                stretch.participant_id,
+                phase.pk,
+                phase.questionnaire_id,
+                study_on,
+                study_day,
+                ordinal,
+                due_at,
+                expires_at,
+                stretch.zone,
+                plan.gap_relaxed,
+            )
+
+
+TYPES = {
+    "participant_id": "int8",
+    "phase_id": "int8",
+    "questionnaire_id": "int8",
+    "study_on": "date",
+    "study_day": "int2",
+    "ordinal": "int2",
+    "due_at": "timestamptz",
+    "expires_at": "timestamptz",
+    "zone": "text",
+    "gap_relaxed": "bool",
+}
+_typed = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
+_names = ", ".join(TYPES)
+_drawn = ", ".join(f"drawn.{name}" for name in TYPES)
+TABLE = f"CREATE TEMPORARY TABLE drawn ({_typed}) ON COMMIT DROP"
+COPY = f"COPY drawn ({_names}) FROM STDIN (FORMAT BINARY)"
+INSERT = f"""
+INSERT INTO ema_prompt ({_names}, tzdata, planned_at, cancelled_at, cancel_reason, undelivered)
+SELECT {_drawn}, %(tzdata)s, %(now)s,
+    CASE WHEN drawn.due_at < participant.enrolled_at THEN %(now)s::timestamptz END,
+    CASE WHEN drawn.due_at < participant.enrolled_at THEN 'before_enrolment' ELSE '' END, ''
+FROM drawn JOIN ema_participant participant ON participant.id = drawn.participant_id
+ORDER BY drawn.participant_id, drawn.phase_id, drawn.study_on, drawn.ordinal
+ON CONFLICT (participant_id, phase_id, study_on, ordinal) DO NOTHING
+"""  # noqa: S608 - of constants; one order for all, so that two planners wait and never deadlock
+
+
+def _insert(rows: Sequence[Row], now: datetime) -> int:
+    """Write a chunk in one transaction; how many prompts were new."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(TABLE)
+        with cursor.copy(COPY) as copy:
+            copy.set_types(list(TYPES.values()))
+            for row in rows:
+                copy.write_row(row)
+        cursor.execute(INSERT, {"now": now, "tzdata": TZDATA_VERSION})
+        inserted: int = cursor.rowcount
+        cursor.execute("DROP TABLE drawn")
+    return inserted
+
+
+CANCEL_WITHDRAWN = """
+WITH leaving AS (
+    SELECT prompt.id FROM ema_prompt prompt
+    JOIN ema_participant participant ON participant.id = prompt.participant_id
+    WHERE participant.withdrawn_at IS NOT NULL AND prompt.due_at > participant.withdrawn_at
+    AND prompt.cancelled_at IS NULL AND prompt.answered_at IS NULL
+    FOR NO KEY UPDATE OF prompt SKIP LOCKED
+)
+UPDATE ema_prompt prompt SET cancelled_at = %s, cancel_reason = 'withdrawn'
+FROM leaving WHERE prompt.id = leaving.id
+"""  # skipping what a phone is reporting on right now: the next run takes it
+
+
+def _cancel_withdrawn(now: datetime) -> int:
+    """Cancel what was still to come when a participant withdrew; how many."""
+    with connection.cursor() as cursor:
+        cursor.execute(CANCEL_WITHDRAWN, [now])
+        cancelled: int = cursor.rowcount
+    return cancelled
