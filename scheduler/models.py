@@ -20,7 +20,9 @@ class DeliveryQuerySet(models.QuerySet["Delivery"]):
     def claimable(self, now: datetime) -> "DeliveryQuerySet":
         """Open, due, not expired, and leased to nobody."""
         return self.open().filter(
-            Q(lease_until=None) | Q(lease_until__lt=now), next_attempt_at__lte=now, expires_at__gt=now
+            Q(lease_until=None) | Q(lease_until__lt=now),
+            next_attempt_at__lte=now,
+            expires_at__gt=now,
         )
 
 
