@@ -1,0 +1,110 @@
+"""The demo's phones: they sync, arm, show, and upload what simulated people answer."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import httpx
+import numpy as np
+
+from analytics import simulation
+from analytics.demo_study import COMPANY, PLACES, Cast, Wanted
+from analytics.simulation import Ratings
+from ema import enrolment, phones
+from ema.audit import COMMAND
+from ema.models import Participant
+from ema.phones import Card, Phone
+
+ARMED_BEFORE = timedelta(hours=6)
+ARMED_AHEAD = timedelta(days=7)
+THREADS = 4
+
+
+@dataclass(frozen=True)
+class Owner:
+    """Somebody with a phone: who, since when, until when, and the code that lets the phone in."""
+
+    index: int
+    participant: Participant
+    code: str
+
+
+def owners(cast: Cast, now: datetime) -> list[Owner]:
+    """A fresh enrolment code for everybody's phone."""
+    return [
+        Owner(i, each, enrolment.issue_code(participant=each, now=now, actor=COMMAND))
+        for i, each in enumerate(cast.participants)
+    ]
+
+
+def upload_all(url: str, wanted: Wanted, cast: Cast, now: datetime) -> Iterator[Counter[str]]:
+    """Let every phone do what it would have done all along; what each one uploaded."""
+    with phones.connect(url, phones=THREADS) as http:
+        yield from phones.each(
+            owners(cast, now), lambda owner: live(http, wanted, cast, owner, now), threads=THREADS
+        )
+
+
+def live(
+    http: httpx.Client, wanted: Wanted, cast: Cast, owner: Owner, now: datetime
+) -> Counter[str]:
+    """One phone from its code to its last answer."""
+    participant = owner.participant
+    phone = Phone(http, app="fourbeat-demo")
+    phone.redeem(owner.code)
+    stopped = participant.withdrawn_at or now + ARMED_AHEAD
+    cards = phone.sync(since=participant.enrolled_at, until=min(stopped, now + ARMED_AHEAD))
+    due = [card for card in cards if card.due_at <= now]
+    for card in cards:
+        phone.note(
+            "armed", card, min(max(card.due_at - ARMED_BEFORE, participant.enrolled_at), now)
+        )
+    for card in due:
+        phone.note("shown", card, card.due_at)
+    answer_all(phone, due, participant, wanted, cast, owner.index, now)
+    return phone.upload()
+
+
+def answer_all(
+    phone: Phone,
+    cards: Sequence[Card],
+    participant: Participant,
+    wanted: Wanted,
+    cast: Cast,
+    index: int,
+    now: datetime,
+) -> None:
+    """Put the answers of one person into the phone's outbox."""
+    if not cards:
+        return
+    rng = wanted.rng(3, index)
+    zone = ZoneInfo(participant.zone)
+    local = [card.due_at.astimezone(zone) for card in cards]
+    on = [datetime.fromisoformat(card.study_on).date() for card in cards]
+    days = np.array([(each - participant.enrolled_on).days + 1 for each in on])
+    hours = np.array([at.hour + at.minute / 60 + at.second / 3600 for at in local])
+    ratings = simulation.draw_ratings(rng, cast.people.one(index), days, hours)
+    for t, card in enumerate(cards):
+        completed_at = card.due_at + timedelta(seconds=float(ratings.latency_s[0, t]))
+        if ratings.answered[0, t] and completed_at < min(now, card.expires_at):
+            started_at = completed_at - timedelta(seconds=int(rng.integers(4, 5 + 40)))
+            started_at = max(started_at, card.due_at)
+            phone.answer(card, answers_of(ratings, t, rng), completed_at, started_at)
+
+
+def answers_of(ratings: Ratings, t: int, rng: np.random.Generator) -> Mapping[str, Any]:
+    """All items of one prompt: the three ratings, and a context that goes with them."""
+    stress, craving, pain = (int(values[0, t]) for values in ratings[:3])
+    mood = float(np.clip(70 - 0.4 * stress + rng.normal(0, 12), 0, 100))
+    return {
+        "stress": stress,
+        "craving": craving,
+        "pain": pain,
+        "mood": round(mood),
+        "place": PLACES[int(rng.choice(4, p=[0.55, 0.2, 0.1, 0.15]))],
+        "company": COMPANY[int(rng.integers(len(COMPANY)))],
+        "stressful_event": bool(rng.random() < 0.05 + 0.004 * stress),
+    }

@@ -1,0 +1,233 @@
+"""The demo's study, shaped like a trial of 118 people over 14 weeks. Everything is simulated."""
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+from django.contrib.auth.models import User
+from django.db import transaction
+
+from analytics import simulation
+from analytics.simulation import Effect, People
+from ema import enrolment, studies
+from ema.audit import COMMAND
+from ema.models import (
+    Allocation,
+    Arm,
+    Item,
+    Participant,
+    Phase,
+    Questionnaire,
+    QuestionnaireVersion,
+    Site,
+    Study,
+    UrineTest,
+)
+from ema.models.study import Design, Masking, Role
+
+SITES = (("north", "Northern clinic", "Europe/Brussels"), ("east", "Eastern clinic", "Europe/Kyiv"))
+CONTROL, TREATED = "placebo", "clonidine"
+TREATED_SHARE = 61 / 118
+URINE_WEEKDAYS = (1, 3, 5)  # study days of a study week: three tests a week
+PLACES = ("home", "work or school", "on the way", "elsewhere")
+COMPANY = ("nobody", "family", "friends", "colleagues", "others")
+ADMINISTRATOR = "administrator"
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the demo was asked for."""
+
+    participants: int = 118
+    days: int = 98
+    seed: int = 2026
+    effect: Effect = simulation.PUBLISHED
+
+    def rng(self, *stream: int) -> np.random.Generator:
+        """A generator of its own for every purpose, so that nothing depends on an order."""
+        return np.random.default_rng([self.seed, *stream])
+
+
+@dataclass(frozen=True)
+class Cast:
+    """The demo's participants, and the traits they were given, in the same order."""
+
+    participants: tuple[Participant, ...]
+    people: People
+
+
+def free_slug() -> str:
+    """`demo`, or the next of `demo-2`, `demo-3` …: every run makes a study of its own."""
+    taken = set(Study.objects.filter(slug__startswith="demo").values_list("slug", flat=True))
+    if "demo" not in taken:
+        return "demo"
+    return next(slug for n in range(2, len(taken) + 3) if (slug := f"demo-{n}") not in taken)
+
+
+@transaction.atomic
+def create_study(wanted: Wanted, slug: str, now: datetime) -> Study:
+    """The study with its sites, arms and questionnaire; started before its first participant."""
+    study = Study.objects.create(
+        slug=slug,
+        title="Simulated trial: placebo and clonidine",
+        masking=Masking.DOUBLE_BLIND,
+        zone=SITES[0][2],
+    )
+    for code, title, zone in SITES:
+        Site.objects.create(study=study, code=code, title=f"{title} (simulated)", zone=zone)
+    for key in (CONTROL, TREATED):
+        Arm.objects.create(study=study, key=key, title=key, is_reference=key == CONTROL)
+    version = _questionnaire(study)
+    begins = now - timedelta(days=wanted.days + _recruiting(wanted) + 1)
+    studies.publish(version=version, now=begins, actor=COMMAND)
+    Phase.objects.create(
+        study=study,
+        key="treatment",
+        position=1,
+        days=wanted.days,
+        questionnaire=version,
+        design=Design.CIRCLE,
+        prompts_per_day=4,
+    )
+    studies.start(study=study, now=begins, actor=COMMAND)
+    return study
+
+
+def _questionnaire(study: Study) -> QuestionnaireVersion:
+    questionnaire = Questionnaire.objects.create(study=study, key="hourly", title="The past hour")
+    version = QuestionnaireVersion.objects.create(questionnaire=questionnaire)
+    hour = "in the past hour"
+    items: list[dict[str, Any]] = [
+        {"key": "stress", "role": "stress", "label": "How stressed were you?", "recall": hour},
+        {"key": "craving", "role": "craving", "label": "How strong was craving?", "recall": hour},
+        {"key": "pain", "role": "pain", "label": "How much pain did you have?", "recall": hour},
+        {"key": "mood", "label": "How is your mood?"},
+        {"key": "place", "label": "Where are you?", "kind": "single", "options": PLACES},
+        {"key": "company", "label": "Who is with you?", "kind": "single", "options": COMPANY},
+        {
+            "key": "stressful_event",
+            "label": "Did something stressful happen?",
+            "kind": "yes_no",
+            "recall": hour,
+        },
+    ]
+    for position, item in enumerate(items, start=1):
+        options = [{"value": each, "label": {"en": each}} for each in item.pop("options", ())]
+        ranged = (
+            {} if item.get("kind", "slider") == "slider" else {"minimum": None, "maximum": None}
+        )
+        item["label"] = {"en": item["label"]}
+        Item.objects.create(version=version, position=position, options=options, **ranged, **item)
+    return version
+
+
+def _recruiting(wanted: Wanted) -> int:
+    """Days between the first and the last start, roughly."""
+    return max(3, wanted.days // 3)
+
+
+def enrol_everybody(wanted: Wanted, study: Study, now: datetime) -> Cast:
+    """Participants who started one after the other; most have finished, the last are under way."""
+    count = wanted.participants
+    treated = np.zeros(count, dtype=bool)
+    treated[: round(count * TREATED_SHARE)] = True
+    wanted.rng(0).shuffle(treated)
+    people = simulation.draw_people(wanted.rng(1), [bool(each) for each in treated], wanted.effect)
+    sites = list(study.sites.order_by("-code"))
+    longest, shortest = wanted.days + _recruiting(wanted), max(1, round(wanted.days * 0.9))
+    ago = np.linspace(longest, shortest, count)
+    participants = []
+    with transaction.atomic():
+        for number in range(count):
+            site = sites[number % len(sites)]
+            at = now - timedelta(days=float(ago[number]))
+            participant = enrolment.enrol(
+                site=site,
+                code=f"{site.code[0].upper()}-{number + 1:03d}",
+                zone=site.zone,
+                now=now,
+                actor=COMMAND,
+                enrolled_at=at.replace(microsecond=0),
+            )
+            participants.append(participant)
+        _allocate(study, participants, people)
+        _urine(wanted, participants, people, now)
+    return Cast(tuple(participants), people)
+
+
+def _allocate(study: Study, participants: Sequence[Participant], people: People) -> None:
+    """Every slot is spent at enrolment, in the stratum of the site."""
+    arms = {arm.key: arm for arm in study.arms.all()}
+    slots = []
+    for position, (participant, treated) in enumerate(
+        zip(participants, people.treated, strict=True), start=1
+    ):
+        slots.append(
+            Allocation(
+                study=study,
+                stratum=participant.site.code,
+                position=position,
+                arm=arms[TREATED if treated else CONTROL],
+                participant=participant,
+                allocated_at=participant.enrolled_at,
+            )
+        )
+    Allocation.objects.bulk_create(slots)
+
+
+def _urine(
+    wanted: Wanted, participants: Sequence[Participant], people: People, now: datetime
+) -> None:
+    """Three tests a week; results of those that are due already."""
+    days = [7 * week + day for week in range(-(-wanted.days // 7)) for day in URINE_WEEKDAYS]
+    days = [day for day in days if day <= wanted.days]
+    results = simulation.draw_urine(wanted.rng(2), people, days)
+    tests = []
+    for participant, mine in zip(participants, results, strict=True):
+        for day, result in zip(days, mine, strict=True):
+            due_on = participant.enrolled_on + timedelta(days=day - 1)
+            known = due_on < now.date()
+            tests.append(
+                UrineTest(
+                    participant=participant,
+                    due_on=due_on,
+                    result=result if known else "",
+                    collected_on=due_on if known and result != "missed" else None,
+                    recorded_at=now if known else None,
+                )
+            )
+    UrineTest.objects.bulk_create(tests)
+
+
+def withdraw_drop_outs(cast: Cast, wanted: Wanted, now: datetime) -> int:
+    """End participation of those who stopped before now; the planner cancels what came after."""
+    gone = 0
+    for participant, day in zip(cast.participants, cast.people.drop_out_day, strict=True):
+        at = participant.enrolled_at + timedelta(days=min(float(day), 10_000))
+        if day < wanted.days and at < now:
+            enrolment.withdraw(
+                participant=participant, reason="stopped (simulated)", now=at, actor=COMMAND
+            )
+            gone += 1
+    return gone
+
+
+def create_operators(study: Study) -> Mapping[str, tuple[str, str]]:
+    """A login per role: `{role: (user, password)}`. Passwords are new with every run."""
+    site = study.sites.get(code=SITES[0][0])
+    found = {}
+    for role in (*Role.values, ADMINISTRATOR):
+        name, password = f"demo-{role}", secrets.token_urlsafe(9)
+        user, _ = User.objects.get_or_create(username=name)
+        user.is_staff = user.is_active = True
+        user.is_superuser = role == ADMINISTRATOR
+        user.set_password(password)
+        user.save()
+        if role != ADMINISTRATOR:
+            narrowed = site if role == Role.COORDINATOR else None
+            studies.grant(user=user, role=role, study=study, site=narrowed, actor=COMMAND)
+        found[role] = (name, password)
+    return found

@@ -1,0 +1,217 @@
+"""manage.py demo: a simulated trial on this machine, from enrolment to the comparison of arms."""
+
+import time
+from argparse import ArgumentParser
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from analytics import comparison, demo, demo_phones, demo_study, simulation
+from analytics.demo import Deadline, DemoFailed
+from analytics.demo_study import Cast, Wanted
+from analytics.progress import progress
+from ema import stack
+from ema.models import Study
+from ema.phones import PhoneError
+from ema.stack import Part, StackError
+
+HOST = "127.0.0.1"
+SIMULATED = "All data of this demo are simulated: no person, no phone and no drug is involved."
+FASTER = {  # than a real trial needs
+    "PLAN_EVERY_S": "2",
+    "COUPLE_EVERY_S": "3",
+    "DISPATCH_EVERY_S": "3",
+    "REDEEM_RATE": "100000/min",
+}
+
+
+class Command(BaseCommand):
+    """Exit code 1: the demo cannot run, or did not come out as it must."""
+
+    help = (
+        "Run a simulated trial on this machine: seed a study, start web, worker and beat, let "
+        "phones enrol and upload over HTTP, wait for the couplings, compare the arms with the "
+        "true values beside them, and keep serving until Ctrl-C. Every run makes a study of its "
+        "own: demo, demo-2, …"
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--once",
+            action="store_true",
+            help="check the ledger and the estimates, write a snapshot, and stop",
+        )
+        parser.add_argument("--participants", type=int, default=118, help="default: 118")
+        parser.add_argument("--days", type=int, default=98, help="of the trial. Default: 98")
+        parser.add_argument("--port", type=int, default=8000, help="default: 8000")
+        parser.add_argument("--seed", type=int, default=2026, help="of the people. Default: 2026")
+        parser.add_argument(
+            "--attenuation",
+            type=float,
+            default=simulation.PUBLISHED.attenuation,
+            help="share of the coupling that treatment takes away. Default: 0.40",
+        )
+        parser.add_argument(
+            "--arm-shift",
+            type=float,
+            default=0.0,
+            metavar="POINTS",
+            help="points added to craving under treatment: -15 with --attenuation 0 is the floor "
+            "trap. Default: 0",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        wanted = wanted_of(options)
+        serving = False
+        try:
+            with stack.stopped_in_order(), ExitStack() as parts:
+                began = time.monotonic()
+                self._run(wanted, options, parts)
+                self.stdout.write(f"\nThe demo took {time.monotonic() - began:.0f} s.")
+                if options["once"]:
+                    return
+                serving = True
+                self.stdout.write("It keeps running until Ctrl-C.")
+                while True:
+                    time.sleep(1)
+        except KeyboardInterrupt as error:
+            if not serving:
+                raise CommandError("Stopped.", returncode=130) from error
+            self.stdout.write("Stopped.")
+        except (DemoFailed, StackError, PhoneError, comparison.ComparisonImpossible) as error:
+            raise CommandError(str(error), returncode=1) from error
+
+    def _run(self, wanted: Wanted, options: dict[str, Any], parts: ExitStack) -> None:
+        """The whole way, on one page."""
+        now, port = timezone.now(), options["port"]
+        if stack.port_is_taken(HOST, port):
+            raise StackError(
+                f"Port {port} is in use, perhaps by another demo: open http://{HOST}:{port}/, or "
+                "name another with --port."
+            )
+        self.stdout.write(f"{SIMULATED}\n")
+        call_command("migrate", verbosity=0)
+        with progress("The trial is set up", 1) as step:
+            study = demo_study.create_study(wanted, demo_study.free_slug(), now)
+            cast = demo_study.enrol_everybody(wanted, study, now)
+            operators = demo_study.create_operators(study)
+            step.advance()
+        web = stack.start_web(HOST, port, workers=2, environ=FASTER)
+        parts.enter_context(stack.running(web))
+        jobs = [stack.start_worker(FASTER), stack.start_beat(FASTER)]
+        parts.enter_context(stack.running(*jobs))
+        self._live(wanted, study, cast, jobs, now, f"http://{HOST}:{port}")
+        parts.enter_context(stack.running(stack.start_dispatcher(FASTER)))
+        faults = self._judge(wanted, study, cast)
+        self._say_where(operators, study, f"http://{HOST}:{port}")
+        if options["once"]:
+            call_command("snapshot", study.slug, stdout=self.stdout)
+        if faults:
+            raise DemoFailed("\n".join(faults))
+
+    def _live(
+        self,
+        wanted: Wanted,
+        study: Study,
+        cast: Cast,
+        jobs: Sequence[Part],
+        now: datetime,
+        url: str,
+    ) -> None:
+        """Celery plans, people stop, phones upload, Celery estimates."""
+        everybody = len(cast.participants)
+        deadline = Deadline(120, jobs)
+        deadline.wait(
+            "Celery plans prompts",
+            everybody,
+            lambda: demo.planned(study, wanted, now),
+            "prompts are not planned for everybody",
+        )
+        gone = demo_study.withdraw_drop_outs(cast, wanted, now)
+        deadline.wait(
+            f"Celery cancels for {gone} who stopped",
+            1,
+            lambda: int(demo.cancelled_after_withdrawal(study)),
+            "prompts after a withdrawal are not cancelled",
+        )
+        told: Counter[str] = Counter()
+        with progress("Phones enrol and upload", everybody) as step:
+            for done in demo_phones.upload_all(url, wanted, cast, now):
+                told += done
+                step.advance()
+        self.stdout.write(
+            "Uploaded over HTTP: "
+            + ", ".join(f"{count} {status}" for status, count in sorted(told.items()))
+        )
+        answered = study.participants.exclude(responses=None).distinct().count()
+        deadline.wait(
+            "Celery estimates couplings",
+            answered,
+            lambda: demo.coupled(study),
+            "couplings are missing",
+        )
+
+    def _judge(self, wanted: Wanted, study: Study, cast: Cast) -> list[str]:
+        """The comparison beside the truth, and the ledger; what is off."""
+        lines = demo.lines_of(comparison.compare(study), demo.truths(wanted))
+        out = [
+            "",
+            f"Stress–craving coupling in study {study} (simulated)",
+            *demo.table(lines),
+            "put in: the slope drawn, before rounding and clipping to 0–100, about half to 0;",
+            f"expected: what this analysis finds in {demo.LARGE_SAMPLE} people simulated alike;",
+            "negative differences mean weaker coupling under treatment.",
+            "",
+        ]
+        self.stdout.write("\n".join(out))
+        return demo.faults(lines, cast, study) + demo.show_ledger(study, self.stdout)
+
+    def _say_where(self, operators: Mapping[str, tuple[str, str]], study: Study, url: str) -> None:
+        logins = [
+            f"  {role:14} {name:20} {password}" for role, (name, password) in operators.items()
+        ]
+        out = [
+            "",
+            "Logins, new with every run:",
+            *logins,
+            "",
+            f"  {url}/          studies, for investigators and the statistician",
+            f"  {url}/admin/    the coordinator's and administrator's screens",
+            f"  {url}/api/v1/schema/   the phones' API",
+            f"  logs: {settings.STATE_DIR}/log/",
+            SIMULATED,
+        ]
+        self.stdout.write("\n".join(out))
+
+
+def wanted_of(options: dict[str, Any]) -> Wanted:
+    """The options, or a sentence about the one that is wrong (exit code 2)."""
+    if not settings.LOCAL:
+        message = "The demo runs on servers of its own: unset DATABASE_URL and REDIS_URL."
+        raise CommandError(message, returncode=2)
+    limits: dict[str, tuple[float, float]] = {
+        "participants": (4, 2000),
+        "days": (2, 1000),
+        "port": (1, 65535),
+        "seed": (0, 2**32),
+        "attenuation": (-5, 5),
+        "arm_shift": (-100, 100),
+    }
+    for name, (low, high) in limits.items():
+        if not low <= options[name] <= high:
+            option = name.replace("_", "-")
+            message = f"--{option} {options[name]} is wrong: it must be from {low} to {high}."
+            raise CommandError(message, returncode=2)
+    return Wanted(
+        participants=options["participants"],
+        days=options["days"],
+        seed=options["seed"],
+        effect=simulation.Effect(options["attenuation"], options["arm_shift"]),
+    )
