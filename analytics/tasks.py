@@ -4,8 +4,15 @@ from celery import shared_task
 from django.utils import timezone
 
 from analytics import coupling
+from analytics.datasets import snapshots
 
 
 @shared_task(name="analytics.tasks.estimate_couplings")
 def estimate_couplings() -> None:
     coupling.estimate_couplings(timezone.now())
+
+
+@shared_task(name="analytics.tasks.build_snapshots")
+def build_snapshots() -> None:
+    while snapshots.build_next(timezone.now()):
+        pass

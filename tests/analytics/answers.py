@@ -9,20 +9,17 @@ from django.contrib.auth.models import User
 from django.utils import timezone
 
 from ema.models import (
-    Allocation,
     Arm,
     Device,
-    Item,
     Membership,
     Participant,
     Phase,
     Prompt,
-    Questionnaire,
-    QuestionnaireVersion,
     Response,
     Site,
     Study,
 )
+from tests.trial import allocate, make_questionnaire
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -38,14 +35,7 @@ def make_study(
     """A study with one site, two phases and arms, the first of which is the reference."""
     study = Study.objects.create(slug=slug, title=f"The {slug} trial", masking=masking)
     Site.objects.create(study=study, code="S1", title="Site 1")
-    form = Questionnaire.objects.create(study=study, key="momentary", title="Momentary")
-    version = QuestionnaireVersion.objects.create(
-        questionnaire=form, version=1, published_at=START - DAY, sha256="0" * 64
-    )
-    for position, role in enumerate(("stress", "craving", "pain"), start=1):
-        Item.objects.create(
-            version=version, key=role, role=role, position=position, decimals=decimals
-        )
+    version = make_questionnaire(study, decimals=decimals)
     for position, key in enumerate(("baseline", "treatment"), start=1):
         Phase.objects.create(study=study, key=key, position=position, questionnaire=version)
     for key in arms:
@@ -75,17 +65,6 @@ def add_participant(study: Study, code: str, arm: str | None = None) -> Particip
     if arm is not None:
         allocate(participant, arm)
     return participant
-
-
-def allocate(participant: Participant, arm: str) -> None:
-    study = participant.study
-    Allocation.objects.create(
-        study=study,
-        position=study.allocations.count() + 1,
-        arm=study.arms.get(key=arm),
-        participant=participant,
-        allocated_at=START,
-    )
 
 
 def add_prompt(participant: Participant, number: int, phase: str = "baseline") -> Prompt:

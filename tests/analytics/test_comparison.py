@@ -19,13 +19,13 @@ from ema.models import Allocation, Arm, AuditEvent, Response, Study
 from tests.analytics.answers import (
     add_participant,
     add_prompt,
-    allocate,
     answer,
     make_study,
     make_trial,
     pairs_drawn,
     respond,
 )
+from tests.trial import allocate
 
 pytestmark = pytest.mark.django_db
 

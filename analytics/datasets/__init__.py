@@ -1,0 +1,1 @@
+"""Snapshots: a study's tables as files, frozen, hashed and documented."""
