@@ -32,7 +32,7 @@ demo: setup ## run a simulated trial on this machine and keep serving it
 	$(BIN)/python manage.py demo $(ARGS)
 
 test: setup-dev ## run the tests on real servers
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n auto $(ARGS)
 
 check: setup-dev ## format, lint, types, import contracts, migrations, then the tests
 	$(BIN)/ruff format --check .
@@ -40,7 +40,7 @@ check: setup-dev ## format, lint, types, import contracts, migrations, then the 
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 bench: setup-dev ## measure speed as ratios in one run
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -20,7 +20,7 @@ def pytest_configure() -> None:
     from ema import embedded
 
     embedded.ensure_where_unset(os.environ["FOURBEAT_STATE_DIR"])
-    settings.DATABASES["default"]["TEST"] = {"NAME": f"{PREFIX}{os.getpid()}"}
+    settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"{PREFIX}{os.getpid()}"
     django.setup()
     if settings.LOCAL:
         drop_what_killed_runs_left()

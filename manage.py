@@ -7,25 +7,44 @@ import sys
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import execute_from_command_line
+from django.db import OperationalError
 
 from ema import embedded
 
 NEED_NO_SERVERS = {"help", "version", "check", "fit", "collectstatic", "spectacular"}
+WRONG_SET_UP = 2
 
 
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ema.settings")
-    command = sys.argv[1] if len(sys.argv) > 1 else "help"
     try:
-        if not command.startswith("-") and command not in NEED_NO_SERVERS and not asks_for_help():
-            embedded.ensure_where_unset(settings.STATE_DIR)
+        state_dir = settings.STATE_DIR
+        if needs_servers(sys.argv):
+            embedded.ensure_where_unset(state_dir)
+        execute_from_command_line(sys.argv)
     except (embedded.EmbeddedServersError, ImproperlyConfigured) as error:
-        sys.exit(f"{error}")
-    execute_from_command_line(sys.argv)
+        print(error, file=sys.stderr)  # noqa: T201 - a sentence for whoever set it up
+        sys.exit(WRONG_SET_UP)
+    except OperationalError as error:
+        if "--traceback" in sys.argv:
+            raise
+        print(unreachable(error), file=sys.stderr)  # noqa: T201
+        sys.exit(WRONG_SET_UP)
 
 
-def asks_for_help() -> bool:
-    return "-h" in sys.argv or "--help" in sys.argv
+def needs_servers(arguments: list[str]) -> bool:
+    command = arguments[1] if len(arguments) > 1 else "help"
+    asks_for_help = "-h" in arguments or "--help" in arguments
+    return not (command.startswith("-") or command in NEED_NO_SERVERS or asks_for_help)
+
+
+def unreachable(error: OperationalError) -> str:
+    where = settings.DATABASES["default"]
+    named = "DATABASE_URL" if settings.DATABASE_URL else "the embedded servers"
+    return (
+        f"The database {where['NAME']!r} at {where['HOST'] or 'the local socket'} "
+        f"(from {named}) did not do its work: {str(error).strip()} (--traceback shows where)"
+    )
 
 
 if __name__ == "__main__":

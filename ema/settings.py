@@ -5,6 +5,7 @@ value stops the start with a sentence that names its variable.
 """
 
 import secrets
+import warnings
 import zoneinfo
 from datetime import timedelta
 from pathlib import Path
@@ -83,7 +84,8 @@ def _database() -> dict[str, Any]:
         }
     else:
         try:
-            found = dict(env.db_url_config(DATABASE_URL))
+            with warnings.catch_warnings(action="ignore"):  # what it warns of is refused below
+                found = dict(env.db_url_config(DATABASE_URL))
         except (ValueError, TypeError) as error:
             message = "DATABASE_URL cannot be read: write postgres://user:password@host:5432/name."
             raise ImproperlyConfigured(message) from error
@@ -220,7 +222,9 @@ CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
 
 # --- Celery: PostgreSQL is the truth, messages may be lost ------------------------------
 
-CELERY_BROKER_URL = REDIS_URL or ADDRESSES.celery_url
+CELERY_BROKER_URL = (  # Celery has its own word for a socket
+    REDIS_URL.replace("unix://", "redis+socket://", 1) if REDIS_URL else ADDRESSES.celery_url
+)
 CACHES["default"]["LOCATION"] = REDIS_URL or ADDRESSES.redis_url
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 300}
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True

@@ -1,0 +1,81 @@
+"""A wrong setting stops the start with a sentence that names its variable."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from django.conf import settings
+
+KEY = "k" * 50
+SERVER = {"DATABASE_URL": "postgres://a:b@127.0.0.1:1/c", "REDIS_URL": "redis://127.0.0.1:1/0"}
+
+
+def manage(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """`manage.py ARGUMENTS` with only the named settings."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return subprocess.run(
+        [sys.executable, str(Path(settings.BASE_DIR) / "manage.py"), *arguments],
+        env={**kept, "FOURBEAT_STATE_DIR": os.environ["FOURBEAT_STATE_DIR"], **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "sentence"),
+    [
+        ({"PLAN_EVERY_S": "soon"}, "PLAN_EVERY_S='soon' is wrong: it must be a number."),
+        ({"TRUSTED_PROXIES": "two"}, "TRUSTED_PROXIES='two' is wrong: it must be a whole number."),
+        ({"DELIVERY_CHANNEL": "pigeon"}, "DELIVERY_CHANNEL='pigeon' is wrong"),
+        ({"DELIVERY_CHANNEL": "webhook"}, "DELIVERY_WEBHOOK_URL must be an http(s) address"),
+        (SERVER, "SECRET_KEY is not set"),
+        ({**SERVER, "SECRET_KEY": "short"}, "SECRET_KEY shorter than 32 characters"),
+        ({**SERVER, "SECRET_KEY": KEY, "ALLOWED_HOSTS": "*"}, "* in ALLOWED_HOSTS"),
+        ({**SERVER, "SECRET_KEY": KEY, "DEBUG": "on"}, "must not run with DEBUG on"),
+        ({"DATABASE_URL": "nonsense"}, "DATABASE_URL must name a PostgreSQL server"),
+        ({"DATABASE_URL": "mysql://a@b/c"}, "DATABASE_URL must name a PostgreSQL server"),
+        ({"DATABASE_URL": "postgres://a:b@host:port/c"}, "DATABASE_URL cannot be read"),
+    ],
+)
+def test_a_wrong_setting_is_named(environ: dict[str, str], sentence: str) -> None:
+    ended = manage("check", **{"SECRET_KEY": KEY if "SECRET" not in sentence else "", **environ})
+    assert ended.returncode == 2, ended.stdout
+    assert sentence in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_database_that_cannot_be_reached_is_named() -> None:
+    ended = manage("migrate", **SERVER, SECRET_KEY=KEY)
+    assert ended.returncode == 2
+    assert "'c' at 127.0.0.1 (from DATABASE_URL)" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    in_the_way = tmp_path / "file"
+    in_the_way.write_text("")
+    ended = manage("migrate", FOURBEAT_STATE_DIR=str(in_the_way / "state"))
+    assert ended.returncode == 2
+    assert f"FOURBEAT_STATE_DIR={in_the_way / 'state'} cannot be written" in ended.stderr
+
+
+def test_the_settings_of_a_server_pass_djangos_deployment_check() -> None:
+    server = {**SERVER, "SECRET_KEY": "aB3$xyz9" * 8, "ALLOWED_HOSTS": "trial.example.org"}
+    ended = manage("check", "--deploy", "--fail-level", "WARNING", **server)
+    assert ended.returncode == 0, ended.stderr
+
+
+def test_the_key_of_a_machine_is_made_once_and_kept_to_its_owner() -> None:
+    path = Path(settings.STATE_DIR) / "secret_key"
+    assert path.read_text() == settings.SECRET_KEY
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert len(settings.SECRET_KEY) > 50
+
+
+def test_zones_come_from_the_pinned_package_only() -> None:
+    import zoneinfo
+
+    assert zoneinfo.TZPATH == ()
