@@ -1,0 +1,95 @@
+"""What operators read by program: comparisons and snapshots. A browser's session or a password."""
+
+import uuid
+from typing import Any
+
+from django.http import FileResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
+from rest_framework.authentication import BasicAuthentication, SessionAuthentication
+from rest_framework.negotiation import BaseContentNegotiation
+from rest_framework.renderers import BaseRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from analytics.api.serializers import ComparisonReport, SnapshotContent
+from analytics.comparison import ComparisonImpossible, compare
+from analytics.datasets.snapshots import access_snapshots, open_file
+from ema import access
+from ema.api.errors import Problem
+from ema.api.serializers import ProblemContent
+from ema.audit import Actor
+
+PROBLEM = OpenApiResponse(ProblemContent, description="What was wrong.")
+TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
+
+
+class OperatorView(APIView):
+    """A door for people who sign in, not for phones."""
+
+    authentication_classes = [BasicAuthentication, SessionAuthentication]
+
+
+class WhateverIsAccepted(BaseContentNegotiation):
+    """A file is what it is, whatever the client says it accepts."""
+
+    def select_parser(self, request: Request, parsers: Any) -> Any:
+        return parsers[0]
+
+    def select_renderer(
+        self, request: Request, renderers: Any, format_suffix: str | None = None
+    ) -> tuple[BaseRenderer, str]:
+        return renderers[0], renderers[0].media_type
+
+
+class ComparisonDoor(OperatorView):
+    @extend_schema(
+        operation_id="comparison",
+        summary="Compare the arms of a study",
+        description="For the closed role while arms are hidden; 409 says what is missing.",
+        responses={200: ComparisonReport, 401: PROBLEM, 404: PROBLEM, 409: PROBLEM},
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        study = access.access_comparison(user=request.user, slug=slug)
+        try:
+            return Response(compare(study))
+        except ComparisonImpossible as error:
+            raise Problem(409, "not_comparable", str(error)) from error
+
+
+class Snapshots(OperatorView):
+    @extend_schema(
+        operation_id="snapshots",
+        summary="List the snapshots of a study, the newest first",
+        responses={200: SnapshotContent(many=True), 401: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        _, snapshots = access_snapshots(user=request.user, slug=slug)
+        return Response(SnapshotContent(snapshots, many=True).data)
+
+
+class SnapshotFileDoor(OperatorView):
+    content_negotiation_class = WhateverIsAccepted
+
+    @extend_schema(
+        operation_id="snapshot_file",
+        summary="Download a file of a snapshot",
+        parameters=[OpenApiParameter("name", str, OpenApiParameter.PATH, description="A file.")],
+        responses={(200, "text/csv"): OpenApiTypes.BINARY, 401: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: Request, slug: str, snapshot: uuid.UUID, name: str) -> FileResponse:
+        path = open_file(
+            user=request.user,
+            slug=slug,
+            snapshot_id=snapshot,
+            name=name,
+            actor=Actor(user=request.user if request.user.is_authenticated else None, door="api"),
+        )
+        return FileResponse(
+            path.open("rb"),
+            as_attachment=True,
+            filename=path.name,
+            content_type=TYPES.get(path.suffix, "text/plain; charset=utf-8"),
+            headers={"Cache-Control": "private, no-store"},
+        )

@@ -1,0 +1,145 @@
+"""The operators' API: who may read a comparison and take a snapshot's files."""
+
+import base64
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+from pytest_django import Settings
+
+from analytics.comparison import compare
+from analytics.coupling import estimate_couplings
+from analytics.datasets.package import FILES
+from analytics.datasets.snapshots import build_snapshot, directory_of, request_snapshot
+from analytics.models import Snapshot
+from ema.audit import COMMAND
+from ema.models import Allocation, AuditEvent, Study
+from tests.analytics.answers import make_study, make_trial, make_user
+
+pytestmark = pytest.mark.django_db
+COMPARISON = "/api/v1/studies/relief/comparison"
+SNAPSHOTS = "/api/v1/studies/relief/snapshots/"
+
+
+@pytest.fixture(autouse=True)
+def _snapshot_dir(settings: Settings, tmp_path: Path) -> None:
+    settings.SNAPSHOT_DIR = tmp_path / "snapshots"
+
+
+def signed_in(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+def built(study: Study, masking: str = "masked") -> Snapshot:
+    snapshot = request_snapshot(study, COMMAND, masking, timezone.now())
+    build_snapshot(snapshot)
+    return snapshot
+
+
+def test_a_statistician_of_a_blinded_study_reads_the_comparison() -> None:
+    study = make_trial(masking="double_blind")
+    estimate_couplings(timezone.now())
+    answer = signed_in(make_user("stat", study, "statistician")).get(COMPARISON)
+    assert answer.status_code == 200
+    assert answer.json() == compare(study)
+
+
+def test_an_investigator_of_a_blinded_study_does_not() -> None:
+    study = make_trial(masking="double_blind")
+    estimate_couplings(timezone.now())
+    investigator = signed_in(make_user("inv", study, "investigator"))
+    answer = investigator.get(COMPARISON)
+    assert answer.status_code == 404
+    assert answer["Content-Type"] == "application/problem+json"
+    assert answer.json()["code"] == "not_found"
+    Allocation.objects.all().delete()
+    assert investigator.get(COMPARISON).content == answer.content
+    Study.objects.update(masking="open")
+    assert investigator.get(COMPARISON).status_code == 409  # and open studies may be compared
+
+
+def test_nobody_else_learns_that_the_study_exists() -> None:
+    study = make_trial(n=2)
+    for user in (
+        make_user("stranger"),
+        make_user("coord", study, "coordinator"),
+        User.objects.create_superuser("root", password="x"),
+    ):
+        there = signed_in(user).get(COMPARISON)
+        nowhere = signed_in(user).get(COMPARISON.replace("relief", "nosuch"))
+        assert (there.status_code, nowhere.status_code) == (404, 404)
+        assert there.content.replace(b"relief", b"nosuch") == nowhere.content
+
+
+def test_what_is_missing_is_a_409_in_words() -> None:
+    study = make_study()
+    answer = signed_in(make_user("stat", study, "statistician")).get(COMPARISON)
+    assert answer.status_code == 409
+    assert answer.json()["code"] == "not_comparable"
+    assert answer.json()["title"].startswith("No answers yet")
+
+
+def test_a_program_signs_in_with_a_password_and_nobody_without() -> None:
+    study = make_trial(n=6)
+    make_user("stat", study, "statistician")
+    token = base64.b64encode(b"stat:correct horse").decode()
+    assert Client().get(SNAPSHOTS, headers={"Authorization": f"Basic {token}"}).json() == []
+    for path in (COMPARISON, SNAPSHOTS, f"{SNAPSHOTS}{Snapshot().pk}/files/README.md"):
+        refused = Client().get(path)
+        assert refused.status_code == 401
+        assert refused["Content-Type"] == "application/problem+json"
+        assert refused["WWW-Authenticate"].startswith("Basic")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_investigator_lists_and_downloads_masked_snapshots() -> None:
+    study = make_trial(masking="double_blind", n=2)
+    investigator = signed_in(make_user("inv", study, "investigator"))
+    snapshot = built(study)
+    (listed,) = investigator.get(SNAPSHOTS).json()
+    assert listed["row_counts"]["prompts"] == 24
+    assert [file["name"] for file in listed["files"]] == list(FILES)
+    for file in listed["files"]:
+        got = investigator.get(file["url"], headers={"Accept": "text/csv"})
+        assert got.status_code == 200
+        assert "attachment" in got["Content-Disposition"]
+        assert b"".join(got) == (directory_of(snapshot) / file["name"]).read_bytes()
+    taken = AuditEvent.objects.filter(action="snapshot.downloaded")
+    assert taken.count() == len(FILES)
+    assert {event.actor_id for event in taken} == {User.objects.get(username="inv").pk}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_unmasked_snapshot_is_for_whoever_may_see_arms() -> None:
+    study = make_trial(n=2)
+    snapshot = built(study, "unmasked")
+    Study.objects.update(masking="double_blind")
+    path = f"{SNAPSHOTS}{snapshot.pk}/files/data/participants.csv"
+    investigator = signed_in(make_user("inv", study, "investigator"))
+    statistician = signed_in(make_user("stat", study, "statistician"))
+    assert investigator.get(SNAPSHOTS).json() == []
+    assert investigator.get(path).status_code == 404
+    assert len(statistician.get(SNAPSHOTS).json()) == 1
+    assert statistician.get(path).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_only_the_files_of_the_snapshot_can_be_had() -> None:
+    study, other = make_trial(n=2), make_trial("other", n=2)
+    client = signed_in(make_user("inv", study, "investigator"))
+    mine, theirs = built(study), built(other)
+    wrong = [
+        f"{mine.pk}/files/../../secret_key",
+        f"{mine.pk}/files/%2e%2e/%2e%2e/secret_key",
+        f"{mine.pk}/files//etc/passwd",
+        f"{mine.pk}/files/data/",
+        f"{theirs.pk}/files/README.md",
+    ]
+    for path in wrong:
+        assert client.get(SNAPSHOTS + path).status_code == 404
+    waiting = request_snapshot(study, COMMAND, "unmasked", timezone.now())
+    assert client.get(f"{SNAPSHOTS}{waiting.pk}/files/README.md").status_code == 404
