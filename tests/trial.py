@@ -31,9 +31,10 @@ def make_study(
     *,
     arms: tuple[str, ...] = ("placebo", "clonidine"),
     phase_days: int = 98,
+    has_started: bool = True,
     **phase: Any,
 ) -> Study:
-    """A started study with one site, one phase and a questionnaire of three sliders.
+    """A study with one site, one phase and a questionnaire of three sliders.
 
     The first arm is the reference. `phase` sets fields of the phase: `prompts_per_day=6`.
     """
@@ -49,7 +50,8 @@ def make_study(
         questionnaire=make_questionnaire(study),
         **phase,
     )
-    studies.start(study=study, now=timezone.now() - timedelta(days=200), actor=audit.COMMAND)
+    if has_started:
+        studies.start(study=study, now=timezone.now() - timedelta(days=200), actor=audit.COMMAND)
     return study
 
 

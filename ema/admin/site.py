@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.auth.forms import AuthenticationForm
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
@@ -19,6 +20,7 @@ class OperatorSite(AdminSite):
     site_title = "Fourbeat"
     index_title = "Records of the trial"
     site_url = "/studies/"
+    login_form = AuthenticationForm  # a role lets people in, not Django's staff flag
     enable_nav_sidebar = False
 
     def has_permission(self, request: HttpRequest) -> bool:
