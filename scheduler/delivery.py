@@ -91,7 +91,7 @@ WHERE prompt.due_at <= %(now)s AND prompt.expires_at > %(now)s
 AND prompt.cancelled_at IS NULL AND prompt.armed_at IS NULL AND prompt.sent_at IS NULL
 AND prompt.answered_at IS NULL AND prompt.undelivered = ''
 AND prompt.shown_at IS NULL AND prompt.opened_at IS NULL
-AND participant.withdrawn_at IS NULL AND study.locked_at IS NULL
+AND coalesce(participant.withdrawn_at > %(now)s, true) AND study.locked_at IS NULL
 AND EXISTS (
     SELECT FROM ema_device device WHERE device.participant_id = participant.id
     AND device.replaced_at IS NULL AND device.revoked_at IS NULL
@@ -111,12 +111,14 @@ def _queue(now: datetime, name: str) -> int:
 @transaction.atomic
 def _claim(now: datetime, name: str, batch: int) -> list[Delivery]:
     """Lease at most `batch` deliveries whose prompt still waits for one, the oldest first."""
+    takes_part = Q(prompt__participant__withdrawn_at=None)
+    takes_part |= Q(prompt__participant__withdrawn_at__gt=now)
     waiting = Delivery.objects.claimable(now).filter(
+        takes_part,
         channel=name,
         prompt__cancelled_at=None,
         prompt__armed_at=None,
         prompt__answered_at=None,
-        prompt__participant__withdrawn_at=None,
     )
     claimed = list(
         waiting.select_related("prompt__participant")
