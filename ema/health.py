@@ -10,7 +10,11 @@ def live(request: HttpRequest) -> JsonResponse:
 
 
 def ready(request: HttpRequest) -> JsonResponse:
-    """The database answers; 503 (by middleware) when it does not."""
+    """The database answers and keeps what it acknowledges; 503 (by middleware) when it is away."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT 1")
+        cursor.execute("SHOW synchronous_commit")
+        [setting] = cursor.fetchone()
+    if setting == "off":
+        reason = "synchronous_commit is off: an acknowledged answer could be lost in a crash."
+        return JsonResponse({"status": "unready", "reason": reason}, status=503)
     return JsonResponse({"status": "ready"})

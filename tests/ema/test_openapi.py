@@ -1,0 +1,21 @@
+"""The published schema is valid OpenAPI 3.1 and names every door of the phone."""
+
+import json
+
+import pytest
+from django.core.management import call_command
+from django.test import Client
+
+
+@pytest.mark.django_db
+def test_the_schema_is_published_without_a_token() -> None:
+    schema = json.loads(Client().get("/api/v1/schema/").content)
+    assert schema["openapi"].startswith("3.1")
+    batch = schema["paths"]["/api/v1/me/submissions:batch"]["post"]
+    assert batch["security"] == [{"device": []}]
+    assert {"200", "400", "401", "413", "503"} <= set(batch["responses"])
+
+
+def test_the_schema_is_valid_and_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("spectacular", validate=True, fail_on_warn=True)
+    assert "openapi: 3.1" in capsys.readouterr().out
