@@ -96,7 +96,7 @@ def plan_prompts(now: datetime, progress: Callable[[int, int], None] | None = No
         if progress:
             progress(begin + len(chunk), len(behind))
     for sentence, count in refused.items():
-        log.warning("Not planned for %d participants: %s", count, sentence)
+        log.warning("Not planned, %d times: %s", count, sentence)
     return Planned(
         participants=len(participants),
         prompts=prompts,
