@@ -115,8 +115,8 @@ def _row(row: Row, axis: Axis, top: float) -> str:
         short = f"{short[: LONGEST_LABEL - 1]}…"
     return (
         f"<g><title>{escape(row.label)}: {_interval(row)}</title>"
-        f'<text x="{MARGIN}" y="{top + 12}">{escape(short)}</text>'
-        f'<text x="{WIDTH - MARGIN}" y="{top + 12}" text-anchor="end">{_interval(row)}</text>'
+        f'<text x="{MARGIN + 6}" y="{top + 12}">{escape(short)}</text>'
+        f'<text x="{WIDTH - MARGIN - 6}" y="{top + 12}" text-anchor="end">{_interval(row)}</text>'
         f'<line class="interval" x1="{low:.1f}" x2="{high:.1f}" y1="{line}" y2="{line}" '
         'stroke="currentColor" stroke-width="2"/>'
         f'<rect class="estimate" x="{estimate - 4:.1f}" y="{line - 4}" width="8" height="8"/></g>'

@@ -1,4 +1,4 @@
-"""What analysis keeps: blind moments and couplings; comparisons and snapshots, frozen with a hash."""
+"""What analysis keeps: blind moments and couplings; frozen comparisons and snapshots."""
 
 import uuid
 

@@ -35,7 +35,8 @@ def exclusions(report: Mapping[str, Any]) -> list[tuple[str, int]]:
 
 
 def p_value(p: float) -> str:
-    return "p < 0.0001" if p < 0.0001 else f"p = {p:.4f}"
+    """The cell of a table: `< 0.0001` or four decimals."""
+    return "< 0.0001" if p < 0.0001 else f"{p:.4f}"
 
 
 def _couplings(report: Mapping[str, Any]) -> str:
@@ -56,9 +57,10 @@ def _points(coupling: float) -> str:
 
 def _difference(one: Mapping[str, Any]) -> str:
     low, high = one["interval"]
+    p = p_value(one["p"])
     numbers = (
         f"{signed(one['difference'])} (95 % interval {signed(low)} to {signed(high)}, "
-        f"{p_value(one['p'])})"
+        f"p {p if p.startswith('<') else f'= {p}'})"
     )
     between = f"The coupling under {one['arm']} minus that under {one['reference']} is {numbers}"
     if low <= 0 <= high:

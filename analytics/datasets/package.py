@@ -155,7 +155,7 @@ def _provenance(scope: Scope, identity: str, rows: dict[str, int]) -> dict[str, 
         "snapshot": identity,
         "masking": scope.masking,
         "moment": scope.moment.isoformat(),
-        "decimals": studies.decimals_of(scope.study),
+        "decimals": dict(sorted(studies.decimals_of(scope.study).items())),
         "questionnaires": {str(form): form.sha256 for form in forms.order_by("pk")},
         "rows": rows,
     }

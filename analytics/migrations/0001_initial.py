@@ -6,6 +6,8 @@ import uuid
 from django.conf import settings
 from django.db import migrations, models
 
+from analytics.freeze_trigger import ALLOW_CHANGES, REFUSE_CHANGES
+
 
 class Migration(migrations.Migration):
 
@@ -101,4 +103,5 @@ class Migration(migrations.Migration):
                 'constraints': [models.CheckConstraint(condition=models.Q(('built_at__isnull', True), models.Q(('sha256', ''), _negated=True), _connector='OR'), name='a_built_snapshot_is_hashed'), models.CheckConstraint(condition=models.Q(('built_at__isnull', True), ('failed_at__isnull', True), _connector='OR'), name='a_snapshot_is_built_or_failed_not_both')],
             },
         ),
+        migrations.RunSQL(sql=REFUSE_CHANGES, reverse_sql=ALLOW_CHANGES),
     ]

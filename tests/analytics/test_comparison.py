@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from analytics.comparison import ComparisonImpossible, compare, digest, freeze
@@ -207,6 +208,16 @@ def test_a_frozen_comparison_stays_when_answers_follow() -> None:
     answer(study.participants.all()[0], [(90, 3), (10, 80)])
     assert compared(study) != kept.report
     assert digest(Comparison.objects.get().report) == kept.sha256
+
+
+def test_the_database_refuses_to_change_or_remove_a_frozen_comparison() -> None:
+    study = make_trial(n=8)
+    estimate_couplings(timezone.now())
+    freeze(study, COMMAND, timezone.now())
+    with pytest.raises(DatabaseError, match="never changed or removed"), transaction.atomic():
+        Comparison.objects.update(sha256="0" * 64)
+    with pytest.raises(DatabaseError, match="never changed or removed"), transaction.atomic():
+        Comparison.objects.all().delete()
 
 
 def test_the_command_prints_json_a_table_and_freezes() -> None:
