@@ -26,13 +26,18 @@ SUMMABLE = " AND ".join(f"r.{x} BETWEEN -{LARGEST} AND {LARGEST}" for x in ("str
 ANALYSIS_ROW = f"r.trigger = 'random' AND {SETTLED} AND {UNFLAGGED} AND {COMPLETE} AND {SUMMABLE}"
 
 STALE = f"""
-SELECT DISTINCT participant.study_id, r.participant_id
+SELECT participant.study_id, r.participant_id
 FROM ema_response r
 JOIN ema_participant participant ON participant.id = r.participant_id
 LEFT JOIN analytics_coupling coupling ON coupling.participant_id = r.participant_id
 WHERE r.received_at > %s
 AND (coupling.id IS NULL OR r.received_at > coupling.estimated_at - interval '{LATE_COMMITS}')
-ORDER BY participant.study_id, r.participant_id
+UNION
+SELECT participant.study_id, participant.id
+FROM ema_participant participant
+WHERE NOT EXISTS (SELECT FROM analytics_coupling c WHERE c.participant_id = participant.id)
+AND EXISTS (SELECT FROM ema_response r WHERE r.participant_id = participant.id)
+ORDER BY 1, 2
 """  # noqa: S608 - built from a constant
 COVERED = "SELECT covered_until FROM analytics_couplingprogress"
 COVER = """
@@ -92,7 +97,8 @@ class Scales:
 def stale_participants() -> dict[int, list[int]]:
     """Participants whose responses are newer than their coupling, by study; primary keys.
 
-    Reads the responses that arrived since the last finished run, along `responses_by_arrival`.
+    Reads the responses that arrived since the last finished run, along `responses_by_arrival`, and
+    whoever has responses and no coupling at all (bulk loads that state an older arrival).
     """
     with connection.cursor() as cursor:
         cursor.execute(COVERED)

@@ -126,6 +126,7 @@ def _fill(draft: Draft, scope: Scope, identity: str) -> None:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SET LOCAL extra_float_digits = 1")  # shortest exact decimals
         cursor.execute("SET LOCAL jit = off")
+        cursor.execute("SET LOCAL work_mem = '64MB'")  # rows are sorted
         rows = {
             table.name: _copy(cursor, draft, table.name, *table.select(scope)) for table in TABLES
         }

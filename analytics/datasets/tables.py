@@ -163,7 +163,8 @@ def _rating_columns(scope: Scope) -> list[Column]:
 
 
 ANSWERED = """
-SELECT DISTINCT ON (r.prompt_id) r.*
+SELECT DISTINCT ON (r.prompt_id) r.prompt_id, r.device_id, r.completed_at_corrected, r.received_at,
+    r.flags, r.stress, r.craving, r.pain
 FROM ema_response r JOIN ema_participant p ON p.id = r.participant_id
 WHERE p.study_id = %s AND r.prompt_id IS NOT NULL AND r.trigger = 'random'
 AND NOT r.flags && ARRAY['duplicate_prompt', 'after_withdrawal']::varchar[]

@@ -142,6 +142,15 @@ def test_a_response_committed_late_is_not_missed() -> None:
     }
 
 
+def test_answers_loaded_with_an_older_arrival_are_found() -> None:
+    now = timezone.now()
+    estimate_couplings(now)
+    loaded = add_participant(make_study(), "P1")
+    respond(add_prompt(loaded, 0), 1, 2, received_at=now - timedelta(days=300))
+    assert estimate_couplings(now + timedelta(minutes=5)).participants == 1
+    assert estimate_couplings(now + timedelta(minutes=10)).participants == 0
+
+
 def test_what_a_crash_left_is_found_by_the_next_run() -> None:
     make_trial("first", n=2)
     make_trial("second", n=2)
