@@ -75,7 +75,7 @@ def test_the_whole_trial(servers: Servers) -> None:
         assert masked.http.get(f"/studies/{study}/comparison/").status_code == 404
 
     # Download: the investigator asks for a masked snapshot; a worker builds it.
-    asked = investigator.post(f"/studies/{study}/snapshots/", masking="masked")
+    asked = investigator.post(f"/studies/{study}/snapshots/request/")
     assert asked.status_code in (302, 303), asked.text
     wait_until(lambda: Snapshot.objects.filter(built_at__isnull=False).exists(), "is built")
     rows = download(investigator, study, "prompts.csv")
