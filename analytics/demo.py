@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from django.core.management import call_command
 from django.core.management.base import CommandError, OutputWrapper
+from django.db import connection
 from django.db.models import F, Max
 
 from analytics import comparison, simulation, sums
@@ -123,6 +124,12 @@ def cancelled_after_withdrawal(study: Study) -> bool:
         participant__study=study, due_at__gt=F("participant__withdrawn_at"), answered_at=None
     )
     return not left.exists()
+
+
+def gather_statistics() -> None:
+    """Let PostgreSQL look at what was loaded; by itself it would, a minute later."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
 
 
 def coupled(study: Study) -> int:

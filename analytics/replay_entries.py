@@ -175,7 +175,7 @@ class _Reader:
         if column is None or prompted is None or prompted.at is None or row[column] in MISSING:
             return
         planned = read_stamp(row[column], zone=self.zone, now=self.now).written
-        if planned and prompted.written and (prompted.written - planned).total_seconds() > 60:
+        if planned and prompted.written and prompted.written > planned:
             self._note("issued_late", row, participant, column)
 
     @staticmethod

@@ -46,7 +46,7 @@ PROBLEMS = {
     "stamp_unset": Problem("time before 1990: a clock never set", "taken as missing"),
     "stamp_future": Problem("time in the future", "taken as missing"),
     "zone_unknown": Problem("unknown zone abbreviation", "taken to be in --zone"),
-    "issued_late": Problem("issued over a minute after its planned time", "the issue counts"),
+    "issued_late": Problem("issued later than planned", "the issue counts"),
     "answered_early": Problem("answered before its prompt", "stored with the flag before_due"),
     "answer_time_missing": Problem("answered, but no time of answering", "a minute after"),
     "missed_with_stamp": Problem("missed, but with a time of answering", "an expiry: ignored"),

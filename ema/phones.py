@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 import httpx
 import msgspec
 
-LARGEST_BATCH = 50
+ANSWERS_AT_ONCE, EVENTS_AT_ONCE = 50, 100  # in one batch, which may carry 100
 LONGEST_HORIZON = timedelta(days=14)  # of one schedule request
 TRY_AGAIN = frozenset({408, 425, 429, *range(500, 600)})
 TOO_LARGE = 413
@@ -198,12 +198,12 @@ class Phone:
 
     def upload(self) -> Counter[str]:
         """Send events, then answers, until the outbox is empty; how many ended as what."""
-        done = self._upload("me/events:batch", self.events)
-        return done + self._upload("me/submissions:batch", self.answers)
+        done = self._upload("me/events:batch", self.events, EVENTS_AT_ONCE)
+        return done + self._upload("me/submissions:batch", self.answers, ANSWERS_AT_ONCE)
 
-    def _upload(self, path: str, outbox: dict[str, dict[str, Any]]) -> Counter[str]:
+    def _upload(self, path: str, outbox: dict[str, dict[str, Any]], size: int) -> Counter[str]:
         done: Counter[str] = Counter()
-        size, attempt = LARGEST_BATCH, 0
+        attempt = 0
         while outbox:
             batch = [item for _, item in zip(range(size), outbox.values(), strict=False)]
             reply = self._send("POST", path, {"client": self._client(), "items": batch}, False)

@@ -135,6 +135,7 @@ class Command(BaseCommand):
             "prompts are not planned for everybody",
         )
         gone = demo_study.withdraw_drop_outs(cast, wanted, now)
+        demo.gather_statistics()
         deadline.wait(
             f"Celery cancels for {gone} who stopped",
             1,
@@ -150,6 +151,7 @@ class Command(BaseCommand):
             "Uploaded over HTTP: "
             + ", ".join(f"{count} {status}" for status, count in sorted(told.items()))
         )
+        demo.gather_statistics()
         answered = study.participants.exclude(responses=None).distinct().count()
         deadline.wait(
             "Celery estimates couplings",
