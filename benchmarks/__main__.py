@@ -1,0 +1,77 @@
+"""`python -m benchmarks`: run the subjects, print one table."""
+
+import argparse
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+import django
+
+from benchmarks.figures import Figure, say, seconds, table
+from ema.embedded import EmbeddedServersError
+from ema.stack import StackError
+
+SUBJECTS = {
+    "draws": "prompt times of a day, against the bare HMAC calls they rest on",
+    "planning": "prompts into PostgreSQL, against a binary COPY of the same rows",
+    "ingest": "responses through the HTTP door, against one prepared INSERT of the same rows",
+    "model": "the mixed model from moments, against one pass over the same sums",
+}
+RATIO = (
+    "ratio = median ÷ baseline, repeat by repeat; of times and CPU less is better, of rates more."
+)
+
+
+class Subject(Protocol):
+    """A module of this package: what it measures, one figure after the other."""
+
+    def measure(self, quick: bool) -> Iterator[Figure]: ...
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    described = parser()
+    options = described.parse_args(arguments)
+    for name in options.names:
+        if name not in SUBJECTS:
+            described.error(f"there is no subject {name!r}; choose from {', '.join(SUBJECTS)}")
+    if options.list:
+        for name, what in SUBJECTS.items():
+            print(f"{name:9} {what}")
+        return 0
+    django.setup()
+    figures: list[Figure] = []
+    try:
+        took = seconds(
+            lambda: figures.extend(measured(options.names or list(SUBJECTS), options.quick))
+        )
+    except (EmbeddedServersError, StackError, RuntimeError) as error:
+        say(str(error))
+        return 1
+    print(f"{table(figures)}\n\n{RATIO}")
+    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {took:.0f} s in all.")
+    return 0
+
+
+def measured(names: Sequence[str], quick: bool) -> Iterator[Figure]:
+    for name in names:
+        say(f"{name}: {SUBJECTS[name]}")
+        yield from cast("Subject", import_module(f"benchmarks.{name}")).measure(quick)
+
+
+def parser() -> argparse.ArgumentParser:
+    described = argparse.ArgumentParser(
+        prog="python -m benchmarks",
+        description="Measure speed as ratios inside one run, on servers of its own.",
+    )
+    described.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(SUBJECTS)}"
+    )
+    described.add_argument("--list", action="store_true", help="say what can be measured")
+    described.add_argument("--quick", action="store_true", help="smaller and rougher, in seconds")
+    return described
+
+
+if __name__ == "__main__":
+    sys.exit(main())

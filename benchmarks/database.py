@@ -1,0 +1,48 @@
+"""The bench's own PostgreSQL: migrated, empty, and used by one run at a time."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from django.conf import settings
+from django.core.management import call_command
+from django.db import connection
+
+from benchmarks import STATE_DIR
+from ema import embedded
+
+ONLY_ONE = 40_412  # an advisory lock: two runs at once would measure each other
+
+
+class BenchBusy(RuntimeError):
+    """Another run uses the bench's database."""
+
+
+@contextmanager
+def empty_database() -> Iterator[None]:
+    """A migrated database without a row, before the block and after it."""
+    if settings.STATE_DIR != STATE_DIR or not settings.LOCAL:
+        raise RuntimeError(f"The bench throws rows away: it runs on {STATE_DIR} and nowhere else.")
+    embedded.ensure(STATE_DIR)
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_lock(%s)", [ONLY_ONE])
+        if not cursor.fetchone()[0]:
+            raise BenchBusy("Another run of the bench is under way: wait for its end.")
+    call_command("migrate", verbosity=0)
+    empty("ema_study", "ema_auditevent")
+    try:
+        yield
+    finally:
+        empty("ema_study", "ema_auditevent")
+        connection.close()  # and with it the lock
+
+
+def empty(*tables: str) -> None:
+    """Throw away all rows of tables, and all rows that point at them."""
+    with connection.cursor() as cursor:
+        cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
+
+
+def analyze() -> None:
+    """Let PostgreSQL look at what was loaded; by itself it would, a minute later."""
+    with connection.cursor() as cursor:
+        cursor.execute("ANALYZE")
