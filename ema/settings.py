@@ -241,12 +241,14 @@ CELERY_TIMEZONE = "UTC"
 PLAN_EVERY_S = _read("float", "PLAN_EVERY_S", 20.0)
 DISPATCH_EVERY_S = _read("float", "DISPATCH_EVERY_S", 5.0)
 COUPLE_EVERY_S = _read("float", "COUPLE_EVERY_S", 20.0)
+SNAPSHOT_EVERY_S = _read("float", "SNAPSHOT_EVERY_S", 10.0)
 CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks change
     task: {"task": task, "schedule": every, "options": {"expires": every}}
     for task, every in {
         "scheduler.tasks.plan_prompts": PLAN_EVERY_S,
         "scheduler.tasks.dispatch_due": DISPATCH_EVERY_S,
         "analytics.tasks.estimate_couplings": COUPLE_EVERY_S,
+        "analytics.tasks.build_snapshots": SNAPSHOT_EVERY_S,
     }.items()
 }
 

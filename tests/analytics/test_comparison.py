@@ -236,7 +236,7 @@ def test_the_command_names_the_studies_when_the_slug_is_wrong() -> None:
     make_study("other")
     with pytest.raises(CommandError) as caught:
         run("releif")
-    assert str(caught.value) == "There is no study 'releif'; the studies are: other, relief."
+    assert str(caught.value) == "There is no study 'releif'. There are: other, relief."
     assert caught.value.returncode == 2
 
 

@@ -310,5 +310,5 @@ def test_the_command_refuses_in_words() -> None:
     with pytest.raises(CommandError, match="double blind") as caught:
         call_command("snapshot", "relief", "--masking", "unmasked")
     assert caught.value.returncode == 1
-    with pytest.raises(CommandError, match="the studies are: relief"):
+    with pytest.raises(CommandError, match="There are: relief"):
         call_command("snapshot", "nowhere")

@@ -17,6 +17,7 @@ ENVIRON = {
     "PLAN_EVERY_S": "1",
     "DISPATCH_EVERY_S": "1",
     "COUPLE_EVERY_S": "1",
+    "SNAPSHOT_EVERY_S": "1",
 }
 
 

@@ -133,7 +133,7 @@ def test_an_unknown_study_is_answered_with_the_known_ones(study: Study) -> None:
     trial.make_study("other")
     with pytest.raises(CommandError) as refused:
         run("ledger", "demmo")
-    assert str(refused.value) == "There is no study 'demmo'; the studies are: demo, other."
+    assert str(refused.value) == "There is no study 'demmo'. There are: demo, other."
     assert refused.value.returncode == 2
 
 

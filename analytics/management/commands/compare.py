@@ -9,9 +9,9 @@ from django.utils import timezone
 
 from analytics.comparison import ComparisonImpossible, compare, freeze
 from analytics.coupling import estimate_couplings
-from analytics.management.studies import study_named
 from analytics.report import comparison_table
 from ema.audit import COMMAND
+from ema.management.named import study_named
 
 
 class Command(BaseCommand):

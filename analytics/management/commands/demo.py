@@ -97,16 +97,20 @@ class Command(BaseCommand):
                 "name another with --port."
             )
         self.stdout.write(f"{SIMULATED}\n")
-        call_command("migrate", verbosity=0)
+        with progress("Tables are made", 1) as step:
+            call_command("migrate", verbosity=0)
+            step.advance()
         with progress("The trial is set up", 1) as step:
             study = demo_study.create_study(wanted, demo_study.free_slug(), now)
             cast = demo_study.enrol_everybody(wanted, study, now)
             operators = demo_study.create_operators(study)
             step.advance()
-        web = stack.start_web(HOST, port, workers=2, environ=FASTER)
-        parts.enter_context(stack.running(web))
-        jobs = [stack.start_worker(FASTER), stack.start_beat(FASTER)]
-        parts.enter_context(stack.running(*jobs))
+        with progress("Web, worker and beat start", 1) as step:
+            web = stack.start_web(HOST, port, workers=2, environ=FASTER)
+            parts.enter_context(stack.running(web))
+            jobs = [stack.start_worker(FASTER), stack.start_beat(FASTER)]
+            parts.enter_context(stack.running(*jobs))
+            step.advance()
         self._live(wanted, study, cast, jobs, now, f"http://{HOST}:{port}")
         parts.enter_context(stack.running(stack.start_dispatcher(FASTER)))
         faults = self._judge(wanted, study, cast)

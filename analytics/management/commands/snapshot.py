@@ -15,9 +15,9 @@ from analytics.datasets.snapshots import (
     build_snapshot,
     request_snapshot,
 )
-from analytics.management.studies import study_named
 from analytics.models import SnapshotMasking
 from ema.audit import COMMAND
+from ema.management.named import study_named
 
 
 class Command(BaseCommand):

@@ -3,10 +3,11 @@
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.core.management.base import BaseCommand, CommandParser
 
 from ema import audit, studies
-from ema.models import Site, Study
+from ema.management.named import named, study_named
+from ema.models import Site
 from ema.models.study import Role
 
 
@@ -25,21 +26,11 @@ class Command(BaseCommand):
         parser.add_argument("--site", help="a site's code: keeps a coordinator to this site")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        study = find(Study, "study", slug=options["study"])
-        user = find(User, "user", username=options["user"])
-        site = find(Site, "site", study=study, code=options["site"]) if options["site"] else None
+        study = study_named(options["study"])
+        user = named(User, "user", username=options["user"])
+        site = named(Site, "site", study=study, code=options["site"]) if options["site"] else None
         is_new = studies.grant(
             user=user, role=options["role"], study=study, site=site, actor=audit.COMMAND
         )
         said = "is now" if is_new else "was already"
         self.stdout.write(f"{user} {said} {options['role']} of {site or study}.")
-
-
-def find(model: Any, what: str, **named: Any) -> Any:
-    """The record, or a sentence that lists the ones there are."""
-    found = model.objects.filter(**named).first()
-    if found is None:
-        *_, asked = named.values()
-        there = ", ".join(str(each) for each in model.objects.all()[:20]) or "none yet"
-        raise CommandError(f"There is no {what} {asked!r}. There are: {there}.", returncode=2)
-    return found

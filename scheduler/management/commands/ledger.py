@@ -7,7 +7,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from ema.models import Study
+from ema.management.named import study_named
 from scheduler.ledger import Ledger, ledger
 
 
@@ -28,15 +28,6 @@ class Command(BaseCommand):
             self.stdout.write(table(counted))
         if not counted.balances:
             raise CommandError("The ledger does not balance.", returncode=1)
-
-
-def study_named(slug: str) -> Study:
-    """The study, or CommandError (exit code 2) in one sentence that lists what there is."""
-    study = Study.objects.filter(slug=slug).first()
-    if study is None:
-        there = ", ".join(Study.objects.values_list("slug", flat=True)) or "none yet"
-        raise CommandError(f"There is no study {slug!r}; the studies are: {there}.", returncode=2)
-    return study
 
 
 def table(counted: Ledger) -> str:
