@@ -174,13 +174,17 @@ def jobs(environ: Mapping[str, str] | None = None) -> Iterator[list[Part]]:
 
 @contextmanager
 def stopped_in_order() -> Iterator[None]:
-    """Let SIGTERM end the block like Ctrl-C does, so that the parts are stopped."""
+    """Let SIGTERM and Ctrl-C end the block alike, so that the parts are stopped.
+
+    A shell starts background jobs with SIGINT ignored; here it always counts.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, stop)
+    before = {each: signal.signal(each, stop) for each in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for each, handler in before.items():
+            signal.signal(each, handler)

@@ -8,6 +8,7 @@ from ema import health
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="analytics:studies"), name="home"),
+    path("favicon.ico", RedirectView.as_view(url="/static/ema/icon.svg")),
     path("admin/", admin.site.urls),
     path("studies/", include("analytics.urls")),
     path("api/v1/", include("ema.api.urls")),

@@ -14,6 +14,9 @@ from ema.admin.site import COORDINATORS, ParticipantRecordAdmin, RecordAdmin, ac
 from ema.models import Participant, Prompt, Quarantine, Response, Site, UrineTest
 from ema.prompt_state import state_expression
 
+OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
+OWN_PARTICIPANTS = [(f"participant__{name}", kind) for name, kind in OWN]
+
 
 class EnrolForm(forms.ModelForm[Participant]):
     class Meta:
@@ -39,7 +42,7 @@ class ParticipantAdmin(RecordAdmin):
 
     writers = COORDINATORS
     list_display = ["code", "study", "site", "enrolled_on", "zone", "last_contact", "withdrawn_at"]
-    list_filter = ["study", "site", ("withdrawn_at", admin.EmptyFieldListFilter)]
+    list_filter = [*OWN, ("withdrawn_at", admin.EmptyFieldListFilter)]
     search_fields = ["code"]
     actions = ["issue_codes"]
 
@@ -107,7 +110,7 @@ class ParticipantAdmin(RecordAdmin):
 @admin.register(Prompt)
 class PromptAdmin(ParticipantRecordAdmin):
     list_display = ["participant", "study_on", "ordinal", "due_at", "state", "sent_at"]
-    list_filter = ["participant__study", "participant__site", "phase"]
+    list_filter = [*OWN_PARTICIPANTS, "phase"]
     date_hierarchy = "due_at"
     search_fields = ["participant__code"]
 
@@ -123,7 +126,7 @@ class PromptAdmin(ParticipantRecordAdmin):
 @admin.register(Response)
 class ResponseAdmin(ParticipantRecordAdmin):
     list_display = ["participant", "completed_at_corrected", "trigger", "flags", "received_at"]
-    list_filter = ["participant__study", "participant__site", "trigger"]
+    list_filter = [*OWN_PARTICIPANTS, "trigger"]
     list_select_related = ["participant"]
     search_fields = ["participant__code"]
 
@@ -131,7 +134,7 @@ class ResponseAdmin(ParticipantRecordAdmin):
 @admin.register(Quarantine)
 class QuarantineAdmin(ParticipantRecordAdmin):
     list_display = ["received_at", "participant", "reason", "errors", "resolved_at"]
-    list_filter = ["participant__study", "reason", ("resolved_at", admin.EmptyFieldListFilter)]
+    list_filter = [*OWN_PARTICIPANTS, "reason", ("resolved_at", admin.EmptyFieldListFilter)]
     list_select_related = ["participant"]
 
 
@@ -141,7 +144,7 @@ class UrineTestAdmin(ParticipantRecordAdmin):
 
     writers = COORDINATORS
     list_display = ["participant", "due_on", "result", "collected_on", "recorded_at"]
-    list_filter = ["participant__study", "participant__site", "result"]
+    list_filter = [*OWN_PARTICIPANTS, "result"]
     list_select_related = ["participant"]
     search_fields = ["participant__code"]
     fields = ["participant", "due_on", "result", "collected_on", "recorded_at"]
