@@ -35,7 +35,6 @@ SELECT reason, count(*) FROM (
         WHEN p.id IS NULL THEN 'unknown_prompt'
         WHEN 'duplicate_prompt' = ANY(r.flags) THEN 'duplicate'
         WHEN 'after_withdrawal' = ANY(r.flags) THEN 'after_withdrawal'
-        WHEN p.cancelled_at IS NOT NULL THEN 'cancelled_prompt'
         WHEN r.completed_at_corrected > p.expires_at THEN 'late'
         WHEN r.stress IS NULL AND r.craving IS NULL THEN 'missing_stress_and_craving'
         WHEN r.stress IS NULL THEN 'missing_stress'

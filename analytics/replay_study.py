@@ -8,10 +8,10 @@ import uuid
 from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime, time, timedelta
-from importlib.metadata import version as installed_version
 from zoneinfo import ZoneInfo
 
 import httpx
+import tzdata
 from django.db import transaction
 from django.utils.text import slugify
 
@@ -143,7 +143,7 @@ def _insert_prompts(person: Person, participant: Participant, phase: Phase, now:
             due_at=occasion.due_at,
             expires_at=occasion.due_at + phase.expires_after,
             zone=participant.zone,
-            tzdata=installed_version("tzdata"),
+            tzdata=tzdata.IANA_VERSION,
             planned_at=now,
             armed_at=occasion.due_at,
         )

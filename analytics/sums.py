@@ -19,11 +19,11 @@ LATE_COMMITS = timedelta(seconds=60)  # received_at is known before the row can 
 LARGEST = 10_000_000  # stored units; sums of squares of 90,000 such answers still fit in 64 bits
 
 # `r` is a response, `p` the prompt it answers. Exactly these responses are analysis rows.
-SETTLED = "p.cancelled_at IS NULL AND r.completed_at_corrected <= p.expires_at"
+IN_TIME = "r.completed_at_corrected <= p.expires_at"
 UNFLAGGED = "NOT r.flags && ARRAY['duplicate_prompt', 'after_withdrawal']::varchar[]"
 COMPLETE = "r.stress IS NOT NULL AND r.craving IS NOT NULL"
 SUMMABLE = " AND ".join(f"r.{x} BETWEEN -{LARGEST} AND {LARGEST}" for x in ("stress", "craving"))
-ANALYSIS_ROW = f"r.trigger = 'random' AND {SETTLED} AND {UNFLAGGED} AND {COMPLETE} AND {SUMMABLE}"
+ANALYSIS_ROW = f"r.trigger = 'random' AND {IN_TIME} AND {UNFLAGGED} AND {COMPLETE} AND {SUMMABLE}"
 
 STALE = f"""
 SELECT participant.study_id, r.participant_id

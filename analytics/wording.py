@@ -7,7 +7,6 @@ from analytics.figures import signed
 
 LEFT_OUT = {
     "after_withdrawal": "completed after the participant withdrew",
-    "cancelled_prompt": "the prompt had been cancelled",
     "duplicate": "the prompt had an answer already",
     "late": "completed after the prompt expired",
     "missing_craving": "craving not answered",

@@ -65,7 +65,7 @@ def flags_of(
     """Everything a reader of the data should know about a submission, in a fixed order."""
     at = corrected(sent.completed_at, sender.clock_offset)
     judged = {
-        Flag.UNKNOWN_PROMPT: signal is None and (sent.prompt_id or sent.trigger == "random"),
+        Flag.UNKNOWN_PROMPT: signal is None and sent.trigger == "random",
         Flag.CLOCK_SKEW: abs(sender.clock_offset) > SKEW_TOLERATED,
         Flag.FUTURE: at > now + FUTURE_TOLERATED,
         Flag.TZ_OFFSET_MISMATCH: _offset_mismatch(sent),

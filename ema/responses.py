@@ -142,10 +142,11 @@ WITH sent AS (
     INSERT INTO ema_response (participant_id, device_id, received_at, {_names})
     SELECT %s, %s, %s, {_values} FROM sent ORDER BY id
     ON CONFLICT (id) DO NOTHING
-    RETURNING id, prompt_id, completed_at_corrected, flags
+    RETURNING id, prompt_id, trigger, completed_at_corrected, flags
 ), answered AS (
     UPDATE ema_prompt SET answered_at = stored.completed_at_corrected FROM stored
     WHERE ema_prompt.id = stored.prompt_id AND ema_prompt.answered_at IS NULL
+    AND stored.trigger = 'random'
     AND NOT stored.flags && ARRAY['duplicate_prompt', 'after_withdrawal']::varchar[]
 )
 SELECT id FROM stored
@@ -184,11 +185,12 @@ def _row(
     """One response, in the order of COLUMNS. Its prompt counts as answered for those after it."""
     sent, form = item.read.item, item.form
     signal = signals.get(sent.prompt_id) if sent.prompt_id else None
-    flags = flags_of(sent, form=form, signal=signal, sender=sender, now=now)
+    asked = signal if sent.trigger == "random" else None  # one's own report answers no prompt
+    flags = flags_of(sent, form=form, signal=asked, sender=sender, now=now)
     values = values_of(sent, form=form)
-    if signal and sent.prompt_id:
+    if asked and sent.prompt_id:
         signals[sent.prompt_id] = Signal(
-            signal.due_at, signal.expires_at, signal.questionnaire_id, is_answered=True
+            asked.due_at, asked.expires_at, asked.questionnaire_id, is_answered=True
         )
     return (
         sent.id,

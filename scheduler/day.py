@@ -99,7 +99,7 @@ def draw_day(
     """Return the prompts of one participant on one study day.
 
     The same arguments always give the same plan. Other windows or another zone give the same draws
-    in the new hours. `stream` is the phase's key with the protocol's version; the arm has no say.
+    in the new hours. `stream` is the phase's key; the arm has no say.
 
     Raises ValueError when the seed is not 32 bytes or the stream is empty.
     """

@@ -1,11 +1,10 @@
 """Local days into instants: time zones, waking windows, and clocks that change.
 
-Pinned to the `tzdata` package by `pin_tzdata`, so that a schedule does not depend on the
-operating system. Pure apart from that one switch: no clock, no database.
+The settings pin zones to the `tzdata` package, so that a schedule does not depend on the
+operating system. Pure: no clock, no database.
 """
 
 import difflib
-import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
@@ -141,15 +140,6 @@ def refuse_overlap(windows: tuple[Window, ...]) -> None:
                 f"The windows {earlier} and {later} overlap on {WEEKDAY_NAMES[begin // DAY % 7]}; "
                 "let one end before the other begins."
             )
-
-
-def pin_tzdata() -> None:
-    """Make `zoneinfo` read the `tzdata` package and never the operating system's copy.
-
-    Call it once, when the process starts. Zones made before keep the rules they were made with.
-    """
-    zoneinfo.reset_tzpath(())
-    ZoneInfo.clear_cache()
 
 
 def zone_named(name: str) -> ZoneInfo:

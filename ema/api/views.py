@@ -1,10 +1,10 @@
 """The phone's doors: read, call, answer."""
 
 from datetime import timedelta
-from importlib.metadata import version as installed_version
 from typing import Any, cast
 
 import msgspec
+import tzdata
 from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema
@@ -167,7 +167,7 @@ class Schedule(APIView):
                 "schedule_rev": found.rev,
                 "generated_at": now,
                 "tz": found.zone,
-                "tzdata": installed_version("tzdata"),
+                "tzdata": tzdata.IANA_VERSION,
                 "algorithm": ALGORITHM,
                 "valid_until": found.valid_until,
                 "next_sync_before": found.next_sync_before,

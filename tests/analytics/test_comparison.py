@@ -93,14 +93,11 @@ def test_every_response_is_either_in_the_model_or_excluded_for_a_reason() -> Non
     respond(prompts[4], 10, None)
     respond(prompts[5], None, None)
     respond(prompts[6], 10, 20, trigger="self_initiated")
-    prompts[7].cancelled_at, prompts[7].cancel_reason = prompts[7].due_at, "paused"
-    respond(prompts[7], 10, 20)
     respond(prompts[8], 2**30, 20)
     answer(add_participant(study, "unallocated"), [(10, 20), (20, 30), (30, 35)])
     report = compared(study)
     assert report["n_excluded"] == {
         "after_withdrawal": 1,
-        "cancelled_prompt": 1,
         "duplicate": 1,
         "late": 1,
         "missing_craving": 1,

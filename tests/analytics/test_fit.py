@@ -221,12 +221,12 @@ def test_the_command_reproduces_the_reference_of_leuven() -> None:
     assert report["log_likelihood"] == pytest.approx(-17811.5668056801, abs=1e-8)
 
 
-def test_conditions_can_be_repeated_or_listed(write: Write) -> None:
+def test_conditions_add_up_and_may_come_before_the_file(write: Write) -> None:
     path = str(write("\n".join(study())))
-    listed = fit(path, *OPTIONS, "--where", "phase=treatment", "arm=control")
-    repeated = fit(path, *OPTIONS, "--where", "phase=treatment", "--where", "arm=control")
-    assert listed == repeated
-    assert listed.startswith("4 participants")
+    conditions = ["--where", "phase=treatment", "--where", "arm=control"]
+    after = fit(path, *OPTIONS, *conditions)
+    assert after == fit(*OPTIONS, *conditions, path)
+    assert after.startswith("4 participants")
 
 
 def test_exit_code_2_is_for_options_and_1_for_data(write: Write) -> None:

@@ -229,6 +229,16 @@ def test_a_second_answer_to_a_prompt_is_kept_but_flagged(phone: Admission) -> No
     assert sorted(map(list, found)) == [[], ["duplicate_prompt"]]
 
 
+def test_ones_own_report_answers_no_prompt(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+    assert flags(phone, item(prompt, trigger="self_initiated")) == []
+    prompt.refresh_from_db()
+    assert prompt.answered_at is None
+    assert flags(phone, item(prompt)) == []
+    prompt.refresh_from_db()
+    assert prompt.answered_at is not None
+
+
 def test_an_answer_after_withdrawal_is_kept_flagged_and_answers_no_prompt(phone: Admission) -> None:
     prompt = make_prompt(phone.device.participant)
     enrolment.withdraw(

@@ -23,14 +23,11 @@ from scheduler.zones import (
     EVERY_DAY,
     Window,
     canonical_zone,
-    pin_tzdata,
     resolve,
     study_day_windows,
     zone_named,
     zone_names,
 )
-
-pin_tzdata()
 
 SEED = bytes(range(32))
 SOMEONE = UUID("6f1c2b1e-0c57-4d0e-9a75-2f4f0c8a9b11")

@@ -15,7 +15,6 @@ from scheduler.zones import (
     Window,
     canonical_zone,
     elapsed_seconds,
-    pin_tzdata,
     place,
     refuse_overlap,
     resolve,
@@ -24,8 +23,6 @@ from scheduler.zones import (
     zone_named,
     zone_names,
 )
-
-pin_tzdata()
 
 HOUR = 3600
 MONDAYS, TUESDAYS, SUNDAYS = 0b000_0001, 0b000_0010, 0b100_0000

@@ -27,10 +27,9 @@ class Command(BaseCommand):
         parser.add_argument(
             "--where",
             metavar="COLUMN=VALUE",
-            nargs="+",
-            action="extend",
+            action="append",
             default=[],
-            help="use only the rows with this value; conditions add up",
+            help="use only the rows with this value; may be given again, conditions add up",
         )
         parser.add_argument(
             "--participants", action="store_true", help="also everyone's own and shrunken slope"

@@ -10,7 +10,7 @@ from ema.celery import app
 class Command(BaseCommand):
     help = (
         "Run Celery beat until stopped. One is enough; two do no harm: every task finds its work "
-        "in the database. Intervals: PLAN_EVERY_S, DISPATCH_EVERY_S, COUPLE_EVERY_S."
+        "in the database. The intervals are settings: see docs/operations.md."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
