@@ -1,0 +1,103 @@
+"""Every page of every role in a real browser: no policy violation, usable at 390 px."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import pytest
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.utils import timezone
+
+from analytics.coupling import estimate_couplings
+from ema import audit, studies
+from ema.models import Study
+from tests.analytics.answers import make_trial
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+    from pytest_django.live_server_helper import LiveServer
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+PASSWORD = "correct horse battery staple"
+PAGES = {
+    "coordinator": [
+        "/studies/",
+        "/admin/",
+        "/admin/ema/participant/",
+        "/admin/ema/participant/add/",
+        "/admin/ema/prompt/",
+        "/admin/ema/response/",
+        "/admin/ema/quarantine/",
+        "/admin/ema/urinetest/",
+        "/admin/ema/auditevent/",
+        "/admin/scheduler/delivery/",
+    ],
+    "investigator": ["/studies/", "/studies/relief/snapshots/"],
+    "statistician": ["/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"],
+    "administrator": ["/admin/", "/admin/ema/study/", "/admin/ema/study/add/", "/admin/auth/user/"],
+}
+
+pytestmark = [
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: pages are not opened"),
+    pytest.mark.django_db(transaction=True),
+]
+
+
+@pytest.fixture(autouse=True)
+def _database_beside_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Playwright keeps an event loop in this thread; Django would refuse to query beside it.
+
+    The server's threads give their connections back, so that the database can be dropped.
+    """
+    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "1")
+    monkeypatch.setitem(settings.DATABASES["default"], "CONN_MAX_AGE", 0)
+
+
+@pytest.fixture
+def study(transactional_db: None) -> Study:
+    study = make_trial()
+    estimate_couplings(timezone.now())
+    User.objects.create_superuser("administrator", password=PASSWORD)
+    for role in ("coordinator", "investigator", "statistician"):
+        user = User.objects.create_user(role, password=PASSWORD)
+        studies.grant(user=user, role=role, study=study, site=None, actor=audit.COMMAND)
+    return study
+
+
+@pytest.fixture
+def chromium() -> Iterator["Browser"]:
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize("role", PAGES)
+def test_pages_open_without_complaint_and_fit(
+    live_server: "LiveServer",
+    chromium: "Browser",
+    study: Study,
+    role: str,
+    width: int,
+) -> None:
+    page = chromium.new_page(viewport={"width": width, "height": 900})
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{live_server.url}/admin/login/")
+    page.fill("#id_username", role)
+    page.fill("#id_password", PASSWORD)
+    page.click("input[type=submit]")
+    for path in PAGES[role]:
+        answer = page.goto(f"{live_server.url}{path}")
+        assert answer
+        assert answer.status == 200, path
+        assert "script-src 'self'" in answer.headers["content-security-policy"]
+        overflow = page.evaluate("document.documentElement.scrollWidth - window.innerWidth")
+        assert overflow <= 0, f"{path} is {overflow} px wider than {width} px"
+    assert complaints == []
