@@ -61,6 +61,12 @@ class Replay:
         return sum(o.values is not None for p in self.people for o in p.occasions)
 
     @property
+    def looks_padded(self) -> bool:
+        """Everybody has equally many rows and over 40 % are unanswered: perhaps a filled grid."""
+        rows = {len(person.occasions) for person in self.people}
+        return len(self.people) > 1 and len(rows) == 1 and self.answered < 0.6 * self.prompts
+
+    @property
     def arms(self) -> list[str]:
         return sorted({person.arm for person in self.people if person.arm})
 
@@ -82,6 +88,7 @@ class Replay:
             "prompts": self.prompts,
             "answered": self.answered,
             "missed": self.prompts - self.answered,
+            "looks_padded": self.looks_padded,
             "zones": dict(self.zones),
             "items": {
                 role: {

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -65,17 +65,13 @@ def start_part(name: str, *arguments: str, environ: Mapping[str, str] | None = N
 
 def stop_part(part: Part) -> None:
     """Ask, then insist: the part and everything it started are gone afterwards."""
-    for number, patience in ((signal.SIGTERM, STOP_WITHIN_S), (signal.SIGKILL, STOP_WITHIN_S)):
-        if part.process.poll() is not None:
-            return
-        try:
-            os.killpg(part.process.pid, number)
-        except ProcessLookupError:
-            return
-        try:
-            part.process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
+    if part.process.poll() is None:
+        part.process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            part.process.wait(STOP_WITHIN_S)
+    with suppress(ProcessLookupError):  # what a killed part left behind, or it itself
+        os.killpg(part.process.pid, signal.SIGKILL)
+    part.process.wait()
 
 
 @contextmanager

@@ -289,6 +289,22 @@ def test_a_broken_row_is_reported_and_every_row_is_accounted_for(
     assert told["answered"] + told["missed"] + left_out == told["rows_in_file"] == 7
 
 
+def test_a_file_that_looks_like_a_filled_grid_is_pointed_out(tmp_path: Path) -> None:
+    grid = [
+        f"p{n},a,1,{prompt},{'answered' if prompt < 3 else 'missed'},,,{values}"
+        for n in range(3)
+        for prompt in range(1, 11)
+        for values in (["5,6"] if prompt < 3 else [","])
+    ]
+    path = file_of(tmp_path, *grid)
+
+    as_missed, as_padding = read(path), read(path, padded=True)
+
+    assert (as_missed.prompts, as_missed.looks_padded) == (30, True)
+    assert (as_padding.prompts, as_padding.looks_padded) == (6, False)
+    assert as_padding.findings.rows_left_out == {"padding": 24}
+
+
 def test_values_outside_a_declared_scale_are_reported(tmp_path: Path) -> None:
     path = file_of(tmp_path, *GOOD)
 

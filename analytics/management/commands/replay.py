@@ -33,6 +33,11 @@ COLUMNS = {
     "answered-at": "when it was answered",
     "planned-at": "when it was planned, by the local clock: late issues are counted",
 }
+OWN_SERVER = {"REDEEM_RATE": "100000/min", "ALLOWED_HOSTS": "127.0.0.1"}
+PADDED = (
+    "Everybody has equally many rows, and over 40 % are unanswered. They count as missed prompts; "
+    "if they only fill up a grid, use --padded."
+)
 NEEDED = ("participant", "stress", "craving")
 
 
@@ -131,7 +136,7 @@ def asked_for(options: dict[str, Any]) -> Asked:
 
 def server(url: str | None) -> AbstractContextManager[str]:
     """The server asked for, or one of our own that lets many phones in at once."""
-    return nullcontext(url) if url else stack.web(environ={"REDEEM_RATE": "100000/min"})
+    return nullcontext(url) if url else stack.web(environ=OWN_SERVER)
 
 
 def compared(study: Study, participants: bool) -> dict[str, Any]:
@@ -158,6 +163,7 @@ def account(found: Replay, slug: str) -> list[str]:
         f"{content['file']} as study {slug}: {content['rows_in_file']} rows = {rows}",
         f"{content['participants']} participants; {items}",
         *([f"Zones named in the file: {zones}; others are in {found.asked.zone}"] if zones else []),
+        *([PADDED] if found.looks_padded else []),
         "",
         *found.findings.table(),
     ]

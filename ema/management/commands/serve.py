@@ -55,6 +55,7 @@ class Command(BaseCommand):
             pause = min(pause * 2, LONGEST_PAUSE_S) if ended else LOOK_EVERY_S
             for place in ended:
                 part = kept[place]
+                stack.stop_part(part)  # also what it may have left behind
                 self.stderr.write(f"{part.name} ended and is started again; see {part.log}")
                 try:
                     kept[place] = starts[place]()
