@@ -1,12 +1,10 @@
 """Every page of every role in a real browser: no policy violation, usable at 390 px."""
 
-import os
 import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
-from django.conf import settings
 from django.contrib.auth.models import User
 from django.utils import timezone
 
@@ -45,16 +43,6 @@ pytestmark = [
 ]
 
 
-@pytest.fixture(autouse=True)
-def _database_beside_a_browser(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Playwright keeps an event loop in this thread; Django would refuse to query beside it.
-
-    The server's threads give their connections back, so that the database can be dropped.
-    """
-    monkeypatch.setitem(os.environ, "DJANGO_ALLOW_ASYNC_UNSAFE", "1")
-    monkeypatch.setitem(settings.DATABASES["default"], "CONN_MAX_AGE", 0)
-
-
 @pytest.fixture
 def study(transactional_db: None) -> Study:
     study = make_trial()
@@ -67,7 +55,8 @@ def study(transactional_db: None) -> Study:
 
 
 @pytest.fixture
-def chromium() -> Iterator["Browser"]:
+def chromium(study: Study) -> Iterator["Browser"]:
+    """After the study is made: Playwright's event loop keeps Django from querying beside it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -81,7 +70,6 @@ def chromium() -> Iterator["Browser"]:
 def test_pages_open_without_complaint_and_fit(
     live_server: "LiveServer",
     chromium: "Browser",
-    study: Study,
     role: str,
     width: int,
 ) -> None:
