@@ -15,8 +15,8 @@ with m ~ N(30, 15²), day ~ N(0, 8²), a ~ N(4, 22²), corr(m, a) = 0.35, k ~ N(
 b ~ N(0.45, 0.15²) × (1 − attenuation under treatment). Values are then rounded and clipped.
 
 The slopes b are true *before* rounding and clipping. About half of the cravings are clipped to
-zero, which flattens the slope that any analysis of the answers can find: `analytics.demo.truths`
-gives the value that this analysis has in a very large simulated sample.
+zero, which flattens the slope that any analysis of the answers can find: `truths` in
+`analytics.demo.steps` gives the value that this analysis has in a very large simulated sample.
 """
 
 from collections.abc import Sequence

@@ -16,13 +16,13 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from analytics import replay
 from analytics.csv_rows import UnusableDataError, WrongOptionError
-from analytics.replay import Asked, Replay
-from analytics.replay_file import Columns
-from analytics.replay_findings import PROBLEMS
-from analytics.replay_people import Occasion
-from analytics.replay_times import read_stamp
+from analytics.replay import reading
+from analytics.replay.file import Columns
+from analytics.replay.findings import PROBLEMS
+from analytics.replay.people import Occasion
+from analytics.replay.reading import Asked, Replay
+from analytics.replay.times import read_stamp
 from ema import embedded
 from tests.real_data import real_data
 
@@ -209,7 +209,7 @@ def file_of(tmp_path: Path, *rows: str, header: str = HEADER) -> Path:
 
 def read(path: Path, columns: Columns = COLUMNS, **more: Any) -> Replay:
     asked: dict[str, Any] = {"reference": "a" if columns.arm else None, **more}
-    return replay.read(Asked(file=path, columns=columns, **asked), NOW)
+    return reading.read(Asked(file=path, columns=columns, **asked), NOW)
 
 
 def found_in(made: Replay) -> dict[str, list[int]]:

@@ -13,9 +13,12 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from analytics import comparison, demo, demo_phones, demo_study, simulation
-from analytics.demo import Deadline, DemoFailed
-from analytics.demo_study import Cast, Wanted
+from analytics import comparison, simulation
+from analytics.demo import phones as demo_phones
+from analytics.demo import steps
+from analytics.demo import study as demo_study
+from analytics.demo.steps import Deadline, DemoFailed
+from analytics.demo.study import Cast, Wanted
 from analytics.progress import progress
 from ema import stack
 from ema.models import Study
@@ -135,15 +138,15 @@ class Command(BaseCommand):
         deadline.wait(
             "Celery plans prompts",
             everybody,
-            lambda: demo.planned(study, wanted, now),
+            lambda: steps.planned(study, wanted, now),
             "prompts are not planned for everybody",
         )
         gone = demo_study.withdraw_drop_outs(cast, wanted, now)
-        demo.gather_statistics()
+        steps.gather_statistics()
         deadline.wait(
             f"Celery cancels for {gone} who stopped",
             1,
-            lambda: int(demo.cancelled_after_withdrawal(study)),
+            lambda: int(steps.cancelled_after_withdrawal(study)),
             "prompts after a withdrawal are not cancelled",
         )
         told: Counter[str] = Counter()
@@ -155,29 +158,29 @@ class Command(BaseCommand):
             "Uploaded over HTTP: "
             + ", ".join(f"{count} {status}" for status, count in sorted(told.items()))
         )
-        demo.gather_statistics()
+        steps.gather_statistics()
         answered = study.participants.exclude(responses=None).distinct().count()
         deadline.wait(
             "Celery estimates couplings",
             answered,
-            lambda: demo.coupled(study),
+            lambda: steps.coupled(study),
             "couplings are missing",
         )
 
     def _judge(self, wanted: Wanted, study: Study, cast: Cast) -> list[str]:
         """The comparison beside the truth, and the ledger; what is off."""
-        lines = demo.lines_of(comparison.compare(study), demo.truths(wanted))
+        lines = steps.lines_of(comparison.compare(study), steps.truths(wanted))
         out = [
             "",
             f"Stress–craving coupling in study {study} (simulated)",
-            *demo.table(lines),
+            *steps.table(lines),
             "put in: the slope drawn, before rounding and clipping to 0–100, about half to 0;",
-            f"expected: what this analysis finds in {demo.LARGE_SAMPLE} people simulated alike;",
+            f"expected: what this analysis finds in {steps.LARGE_SAMPLE} people simulated alike;",
             "negative differences mean weaker coupling under treatment.",
             "",
         ]
         self.stdout.write("\n".join(out))
-        return demo.faults(lines, cast, study) + demo.show_ledger(study, self.stdout)
+        return steps.faults(lines, cast, study) + steps.show_ledger(study, self.stdout)
 
     def _say_where(self, operators: Mapping[str, tuple[str, str]], study: Study, url: str) -> None:
         logins = [

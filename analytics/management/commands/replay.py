@@ -9,13 +9,14 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from analytics import replay, replay_study
 from analytics.comparison import ComparisonImpossible, compare
 from analytics.coupling import estimate_couplings
 from analytics.csv_rows import UnusableDataError, WrongOptionError
 from analytics.progress import progress
-from analytics.replay import Asked, Replay
-from analytics.replay_file import Columns
+from analytics.replay import reading
+from analytics.replay import study as replayed
+from analytics.replay.file import Columns
+from analytics.replay.reading import Asked, Replay
 from analytics.report import comparison_table
 from ema import stack
 from ema.models import Study
@@ -99,18 +100,18 @@ class Command(BaseCommand):
     def _replay(self, options: dict[str, Any]) -> None:
         now = timezone.now()
         asked = asked_for(options)
-        found = replay.read(asked, now)
+        found = reading.read(asked, now)
         if options["report"]:
             found.findings.write(options["report"])
-        slug = replay_study.free_slug(asked)
+        slug = replayed.free_slug(asked)
         if not options["json"]:
             self.stdout.write("\n".join([*account(found, slug), ""]))
-        study = replay_study.create_study(found, slug, now)
+        study = replayed.create_study(found, slug, now)
         with (
             server(options["url"]) as url,
             progress("Phones upload", len(found.people)) as step,
         ):
-            told = replay_study.upload(found, study, url, now, step)
+            told = replayed.upload(found, study, url, now, step)
         report = compared(study, options["participants"])
         if options["json"]:
             report["replay"] = found.content() | {"study": slug, "uploaded": dict(told)}

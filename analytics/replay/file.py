@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analytics.csv_rows import UnusableDataError, WrongOptionError
-from analytics.replay_findings import Findings
+from analytics.replay.findings import Findings
 
 ROLES = ("stress", "craving", "pain")
 SHOWN_VALUES = 12

@@ -8,9 +8,9 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from hashlib import sha256
 
 from analytics.csv_rows import MISSING, WrongOptionError
-from analytics.replay_entries import Entry
-from analytics.replay_file import Columns, Selection, listed
-from analytics.replay_findings import Findings
+from analytics.replay.entries import Entry
+from analytics.replay.file import Columns, Selection, listed
+from analytics.replay.findings import Findings
 
 FIRST_DAY = date(2001, 1, 1)  # of studies without dates: a Monday, safely in the past
 DAY_STARTS, DAY_LASTS = time(8), timedelta(hours=14)

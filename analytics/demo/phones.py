@@ -11,7 +11,7 @@ import httpx
 import numpy as np
 
 from analytics import simulation
-from analytics.demo_study import COMPANY, PLACES, Cast, Wanted
+from analytics.demo.study import COMPANY, PLACES, Cast, Wanted
 from analytics.simulation import Ratings
 from ema import enrolment, phones
 from ema.audit import COMMAND

@@ -14,7 +14,7 @@ from django.db import connection
 from django.db.models import F, Max
 
 from analytics import comparison, simulation, sums
-from analytics.demo_study import CONTROL, TREATED, Cast, Wanted
+from analytics.demo.study import CONTROL, TREATED, Cast, Wanted
 from analytics.mixed_model import fit_mixed_model
 from analytics.models import Coupling
 from analytics.moments import Moments

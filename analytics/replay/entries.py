@@ -6,9 +6,9 @@ from datetime import datetime, tzinfo
 from decimal import Decimal, InvalidOperation
 
 from analytics.csv_rows import MISSING
-from analytics.replay_file import Columns, Row, Selection
-from analytics.replay_findings import Findings
-from analytics.replay_times import Stamp, read_stamp
+from analytics.replay.file import Columns, Row, Selection
+from analytics.replay.findings import Findings
+from analytics.replay.times import Stamp, read_stamp
 
 ANSWERED = frozenset({"answered", "complete", "completed", "responded", "yes", "true", "1"})
 MISSED = frozenset(

@@ -17,8 +17,8 @@ from django.utils.text import slugify
 
 from analytics.csv_rows import UnusableDataError, WrongOptionError
 from analytics.progress import Step
-from analytics.replay import Asked, Replay
-from analytics.replay_people import Person, Scale
+from analytics.replay.people import Person, Scale
+from analytics.replay.reading import Asked, Replay
 from ema import enrolment, phones, studies
 from ema.audit import COMMAND
 from ema.models import (

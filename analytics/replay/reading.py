@@ -1,13 +1,4 @@
-"""Replay real EMA data as a study: read the file, check it, say what is wrong in it.
-
-`analytics/replay_study.py` then makes the study and uploads the answers.
-
-    replay_file      the CSV file, its columns, the rows asked for
-    replay_times     stamps with and without zones
-    replay_entries   what each row says
-    replay_people    people with numbered, dated prompts, and the scales of their ratings
-    replay_findings  what is wrong, and what is done about it
-"""
+"""Replay real EMA data as a study: read the file, check it, say what is wrong in it."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,10 +9,10 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from analytics.csv_rows import UnusableDataError, WrongOptionError
-from analytics.replay_entries import Entry, read_entries
-from analytics.replay_file import Columns, Selection, listed, select_rows
-from analytics.replay_findings import Findings
-from analytics.replay_people import Person, Scale, arm_map_of, arms_of, people_of, scales_of
+from analytics.replay.entries import Entry, read_entries
+from analytics.replay.file import Columns, Selection, listed, select_rows
+from analytics.replay.findings import Findings
+from analytics.replay.people import Person, Scale, arm_map_of, arms_of, people_of, scales_of
 
 SHORTEST_EXPIRY = timedelta(minutes=30)
 
