@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check bench lock clean
+.PHONY: help setup setup-dev demo test check lint bench lock clean
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,13 +34,14 @@ demo: setup ## run a simulated trial on this machine and keep serving it
 test: setup-dev ## run the tests on real servers
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-check: setup-dev ## format, lint, types, import contracts, migrations, then the tests
+check: lint test ## everything that must be clean before a change is merged
+
+lint: setup-dev ## format, lint, types, import contracts, migrations
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy .
 	$(BIN)/lint-imports
 	$(BIN)/python manage.py makemigrations --check --dry-run
-	$(BIN)/python -m pytest -n auto
 
 bench: setup-dev ## measure speed as ratios in one run
 	$(BIN)/python -m benchmarks $(ARGS)
