@@ -6,15 +6,17 @@ and no library random generator; `scheduler.zones` turns seconds into instants.
 """
 
 import hashlib
-import hmac
 import struct
 from collections.abc import Callable, Sequence
+from copy import copy
 from datetime import date
-from typing import NamedTuple
+from functools import lru_cache
+from typing import NamedTuple, Self
 from uuid import UUID
 
 SEED_BYTES = 32
 DRAWS_PER_BLOCK = 4
+SHA256_BLOCK_BYTES = 64
 FIXED = "fixed"
 
 
@@ -51,19 +53,61 @@ def seeded_draws(
 
     Raises ValueError when the seed is not 32 bytes, the stream is empty or `count` is negative.
     """
+    digest = keyed(seed).digest
+    day = f"{message_head(stream, participant_uuid)}{study_on.isoformat()}\0"
+    blocks = [digest(f"{day}{block}".encode()) for block in range(blocks_needed(count))]
+    return struct.unpack_from(f">{count}Q", b"".join(blocks))
+
+
+class Key:
+    """HMAC-SHA256 (RFC 2104) under one key, whose two padded blocks are hashed only once.
+
+    The same digest as `hmac.digest(seed, message, "sha256")` in less than half of its time.
+    """
+
+    __slots__ = ("_inner", "_outer")
+
+    def __init__(self, seed: bytes) -> None:
+        padded = seed.ljust(SHA256_BLOCK_BYTES, b"\0")
+        self._inner = hashlib.sha256(bytes(byte ^ 0x36 for byte in padded))
+        self._outer = hashlib.sha256(bytes(byte ^ 0x5C for byte in padded))
+
+    def after(self, head: bytes) -> Self:
+        """Return the same key for messages that all begin with `head`; give it their rest."""
+        longer = copy(self)
+        longer._inner = self._inner.copy()
+        longer._inner.update(head)
+        return longer
+
+    def digest(self, message: bytes) -> bytes:
+        inner, outer = self._inner.copy(), self._outer.copy()
+        inner.update(message)
+        outer.update(inner.digest())
+        return outer.digest()
+
+
+@lru_cache(maxsize=64)
+def keyed(seed: bytes) -> Key:
+    """Return a study's key, ready to hash. Raises ValueError when the seed is not 32 bytes."""
     if len(seed) != SEED_BYTES:
         raise ValueError(f"A study seed has {SEED_BYTES} bytes; this one has {len(seed)}.")
+    return Key(seed)
+
+
+# Spelling a UUID out takes nearly as long as hashing, and a participant's days come in a row.
+@lru_cache(maxsize=256)
+def message_head(stream: str, participant_uuid: UUID) -> str:
+    """Return how the messages of one participant begin. Raises ValueError without a stream."""
     if not stream:
         raise ValueError("The stream needs a name, such as the key of the phase.")
+    return f"fourbeat-schedule/1\0{stream}|{participant_uuid}|"
+
+
+def blocks_needed(count: int) -> int:
+    """Return how many blocks hold `count` draws. Raises ValueError for a negative count."""
     if count < 0:
         raise ValueError(f"Cannot draw {count} numbers; ask for 0 or more.")
-    message = f"fourbeat-schedule/1\0{stream}|{participant_uuid}|{study_on.isoformat()}\0"
-    draws: list[int] = []
-    for block in range(-(-count // DRAWS_PER_BLOCK)):
-        draws += struct.unpack(
-            ">4Q", hmac.digest(seed, f"{message}{block}".encode(), hashlib.sha256)
-        )
-    return tuple(draws[:count])
+    return -(-count // DRAWS_PER_BLOCK)
 
 
 def below(u: int, n: int) -> int:
@@ -92,14 +136,30 @@ def sample(
     Raises ValueError in words when an argument makes no sense or there are too few draws.
     """
     chosen = _random_design(design)
-    _refuse_nonsense(length=length, prompts=prompts, minimum_gap=minimum_gap)
-    needed = prompts + chosen.extra_draws
-    if len(draws) < needed:
-        raise ValueError(f"A {design} day needs {needed} draws; there are {len(draws)}.")
-    gap_relaxed = chosen.keeps_gap and prompts * minimum_gap > length
-    gap = length // prompts if gap_relaxed else minimum_gap
+    gap, gap_relaxed = kept_gap(design, length=length, prompts=prompts, minimum_gap=minimum_gap)
+    needed = enough_draws(design, prompts, len(draws))
     offsets = chosen.place(length, prompts, gap, draws[:needed])
     return Sample(tuple(sorted(offsets)), gap_relaxed)
+
+
+def kept_gap(design: str, *, length: int, prompts: int, minimum_gap: int) -> tuple[int, bool]:
+    """Return the gap in seconds that a day of `length` seconds keeps, and whether it is relaxed.
+
+    Raises ValueError in words when an argument makes no sense.
+    """
+    chosen = _random_design(design)
+    _refuse_nonsense(length=length, prompts=prompts, minimum_gap=minimum_gap)
+    if chosen.keeps_gap and prompts * minimum_gap > length:
+        return length // prompts, True
+    return minimum_gap, False
+
+
+def enough_draws(design: str, prompts: int, there_are: int) -> int:
+    """Return how many draws a day takes. Raises ValueError when there are fewer."""
+    needed = draws_needed(design, prompts)
+    if there_are < needed:
+        raise ValueError(f"A {design} day needs {needed} draws; there are {there_are}.")
+    return needed
 
 
 def why_infeasible(design: str, *, length: int, prompts: int, minimum_gap: int) -> str | None:
