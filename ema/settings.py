@@ -15,6 +15,7 @@ import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
+from ema import push_settings
 from ema.embedded_servers import Addresses
 
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[Study] and the like be written
@@ -264,6 +265,8 @@ if DELIVERY_CHANNEL == "webhook" and not DELIVERY_WEBHOOK_URL.startswith(("http:
     raise ImproperlyConfigured(
         "DELIVERY_WEBHOOK_URL must be an http(s) address when DELIVERY_CHANNEL is webhook."
     )
+PUSH_HOSTS: list[str] = env.list("PUSH_HOSTS", default=[])
+push_settings.refuse_wrong_hosts(PUSH_HOSTS)
 SNAPSHOT_DIR = Path(env.str("SNAPSHOT_DIR", default=str(STATE_DIR / "snapshots")))
 
 LOGGING = {

@@ -2,6 +2,8 @@
 
 from rest_framework import serializers
 
+from ema.models.push import PushKind
+
 
 class RedeemRequest(serializers.Serializer[None]):
     code = serializers.CharField(max_length=40, help_text="As typed or scanned: 7KQ2-M9XT-4D.")
@@ -161,6 +163,19 @@ class EventStatus(serializers.Serializer[None]):
 class EventStatuses(serializers.Serializer[None]):
     server_time = serializers.DateTimeField()
     items = EventStatus(many=True)
+
+
+class PushRegistrationRequest(serializers.Serializer[None]):
+    kind = serializers.ChoiceField(choices=PushKind.choices)
+    address = serializers.CharField(
+        max_length=2000, help_text="Web Push: the subscription's endpoint; else the token."
+    )
+    keys = serializers.DictField(
+        child=serializers.CharField(max_length=200),
+        required=False,
+        default=dict,
+        help_text="Web Push: p256dh and auth of the subscription.",
+    )
 
 
 class ProblemContent(serializers.Serializer[None]):

@@ -16,5 +16,6 @@ urlpatterns = [
     path("me/schedule", views.Schedule.as_view(), name="schedule"),
     path("me/submissions:batch", views.Submissions.as_view(), name="submissions"),
     path("me/events:batch", views.Events.as_view(), name="events"),
+    path("me/push-registration", views.PushRegistration.as_view(), name="push-registration"),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
 ]

@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
-from ema import access, enrolment, responses, schedule, submissions
+from ema import access, enrolment, push, responses, schedule, submissions
 from ema.api import serializers
 from ema.api.errors import Problem
 from ema.enrolment import Admission
@@ -176,6 +176,31 @@ class Schedule(APIView):
             },
             headers=headers,
         )
+
+
+class PushRegistration(APIView):
+    @extend_schema(
+        operation_id="register_push",
+        summary="Say where this phone takes push messages",
+        request=serializers.PushRegistrationRequest,
+        responses={204: None, 400: PROBLEM, 401: PROBLEM},
+    )
+    def put(self, request: Request) -> Response:
+        asked = valid(serializers.PushRegistrationRequest, request.data)
+        try:
+            push.register(device=device_of(request), now=timezone.now(), **asked)
+        except push.RegistrationRefused as error:
+            raise Problem(400, error.code, str(error)) from error
+        return Response(status=204)
+
+    @extend_schema(
+        operation_id="forget_push",
+        summary="Take the registration back",
+        responses={204: None, 401: PROBLEM},
+    )
+    def delete(self, request: Request) -> Response:
+        push.forget(device_of(request))
+        return Response(status=204)
 
 
 class BatchView(APIView):

@@ -527,5 +527,22 @@ class Migration(migrations.Migration):
             model_name='urinetest',
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('recorded_at__isnull', True), ('result', '')), models.Q(models.Q(('result', ''), _negated=True), ('recorded_at__isnull', False)), _connector='OR'), name='a_urine_result_says_when_it_was_recorded'),
         ),
+        migrations.CreateModel(
+            name='PushRegistration',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('webpush', 'Web Push'), ('fcm', 'Firebase Cloud Messaging'), ('apns', 'Apple Push Notification service')], max_length=10)),
+                ('address', models.CharField(help_text='An endpoint (Web Push) or a token.', max_length=2000)),
+                ('keys', models.JSONField(blank=True, default=dict, help_text='Web Push: p256dh and auth.')),
+                ('registered_at', models.DateTimeField()),
+                ('died_at', models.DateTimeField(blank=True, null=True)),
+                ('death', models.CharField(blank=True, help_text='What the push service said.', max_length=300)),
+                ('device', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='push', to='ema.device')),
+            ],
+            options={
+                'ordering': ['-registered_at'],
+                'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ['webpush', 'fcm', 'apns'])), name='a_push_registration_is_of_a_known_kind'), models.CheckConstraint(condition=models.Q(('address', ''), _negated=True), name='a_push_registration_has_an_address'), models.CheckConstraint(condition=models.Q(models.Q(('kind', 'webpush'), _negated=True), ('keys__has_keys', ['p256dh', 'auth']), _connector='OR'), name='a_web_push_registration_has_its_keys'), models.CheckConstraint(condition=models.Q(models.Q(('death', ''), ('died_at__isnull', True)), models.Q(('died_at__isnull', False), models.Q(('death', ''), _negated=True)), _connector='OR'), name='a_dead_push_registration_says_why'), models.CheckConstraint(condition=models.Q(('died_at__isnull', True), ('died_at__gte', models.F('registered_at')), _connector='OR'), name='a_push_registration_dies_after_it_was_made')],
+            },
+        ),
         migrations.RunSQL(sql=REFUSE_CHANGES, reverse_sql=ALLOW_CHANGES),
     ]

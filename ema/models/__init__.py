@@ -4,6 +4,7 @@ from ema.models.allocation import Allocation
 from ema.models.audit import AuditEvent
 from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent
 from ema.models.prompt import Prompt
+from ema.models.push import PushRegistration
 from ema.models.questionnaire import Item, Questionnaire, QuestionnaireVersion
 from ema.models.response import Quarantine, Response
 from ema.models.study import Arm, Membership, Phase, Site, Study
@@ -21,6 +22,7 @@ __all__ = [
     "Phase",
     "PhoneEvent",
     "Prompt",
+    "PushRegistration",
     "Quarantine",
     "Questionnaire",
     "QuestionnaireVersion",

@@ -31,6 +31,7 @@ def manage(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]
         ({"TRUSTED_PROXIES": "two"}, "TRUSTED_PROXIES='two' is wrong: it must be a whole number."),
         ({"DELIVERY_CHANNEL": "pigeon"}, "DELIVERY_CHANNEL='pigeon' is wrong"),
         ({"DELIVERY_CHANNEL": "webhook"}, "DELIVERY_WEBHOOK_URL must be an http(s) address"),
+        ({"PUSH_HOSTS": "https://a.org/"}, "PUSH_HOSTS: 'https://a.org/' is wrong"),
         (SERVER, "SECRET_KEY is not set"),
         ({**SERVER, "SECRET_KEY": "short"}, "SECRET_KEY shorter than 32 characters"),
         ({**SERVER, "SECRET_KEY": KEY, "ALLOWED_HOSTS": "*"}, "* in ALLOWED_HOSTS"),
