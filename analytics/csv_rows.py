@@ -17,24 +17,23 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .mixed_model import fit_mixed_model
-from .moments import Moments, Sums
-from .personal import personal_couplings
-from .report import comparison_report
+from analytics.file_options import (
+    UnusableDataError,
+    WrongOptionError,
+    listed,
+    refuse_missing_column,
+    refuse_one_column_for_two,
+    rows_where,
+)
+from analytics.mixed_model import fit_mixed_model
+from analytics.moments import Moments, Sums
+from analytics.personal import personal_couplings
+from analytics.report import comparison_report
 
 MISSING = frozenset({"", "NA", "NaN", "nan"})
 _MOST_DECIMALS = 6
-_SHOWN_VALUES = 12
 
 Line: TypeAlias = tuple[int, list[str]]  # a row and its number
-
-
-class WrongOptionError(ValueError):
-    """What was asked for is not in the file, or there is no file."""
-
-
-class UnusableDataError(ValueError):
-    """The file holds something the analysis cannot use."""
 
 
 @dataclass(frozen=True)
@@ -97,7 +96,7 @@ def compare_file(
     if columns.arm is not None and reference not in pairs.all_arms:
         raise WrongOptionError(
             f"--reference {reference!r} is not an arm: column {columns.arm!r} has "
-            f"{_listed(pairs.all_arms)}"
+            f"{listed(pairs.all_arms)}"
         )
     try:
         return _report(pairs, columns.arm is not None, reference, participants)
@@ -110,11 +109,17 @@ def compare_file(
 
 def read_pairs(path: Path, columns: Columns, where: Sequence[str] = ()) -> Pairs:
     """Read the rows that meet every condition; raises WrongOptionError or UnusableDataError."""
-    _refuse_columns_used_twice(columns)
+    refuse_one_column_for_two(columns.named())
     header, lines = _read(path)
+
+    def cell(line: Line, column: str) -> str:
+        return line[1][header.index(column)]
+
     for option, column in columns.named().items():
-        _refuse_missing_column(option, column, header)
-    selected = _selected(lines, header, where)
+        refuse_missing_column(option, column, header)
+    selected = lines
+    for condition in where:
+        selected = rows_where(selected, condition, header, cell)
     at = {option: header.index(column) for option, column in columns.named().items()}
     arm_of = _arms(selected, at) if columns.arm is not None else {}
     kept, excluded = _complete(selected, at, columns, arm_of)
@@ -205,43 +210,6 @@ def _full_rows(path: Path, header: list[str], lines: Iterable[Line]) -> Iterator
         yield number, [cell.strip() for cell in row]
 
 
-def _refuse_columns_used_twice(columns: Columns) -> None:
-    seen: dict[str, str] = {}
-    for option, column in columns.named().items():
-        if column in seen:
-            raise WrongOptionError(
-                f"{seen[column]} and {option} are both column {column!r}: they must differ"
-            )
-        seen[column] = option
-
-
-def _refuse_missing_column(option: str, column: str, header: Sequence[str]) -> None:
-    if header.count(column) == 1:
-        return
-    problem = "is there twice" if column in header else "is not there"
-    raise WrongOptionError(
-        f"{option}: column {column!r} {problem}; the file has {', '.join(header)}"
-    )
-
-
-def _selected(lines: list[Line], header: Sequence[str], where: Sequence[str]) -> list[Line]:
-    """The rows that meet every condition."""
-    for condition in where:
-        column, equals, value = condition.partition("=")
-        if not equals:
-            raise WrongOptionError(f"--where {condition!r} is not of the form COLUMN=VALUE")
-        _refuse_missing_column(f"--where {condition}", column, header)
-        index = header.index(column)
-        left = [line for line in lines if line[1][index] == value]
-        if not left:
-            there = sorted({row[index] for _, row in lines})
-            raise WrongOptionError(
-                f"--where {condition} leaves no rows: {column!r} has {_listed(there)}"
-            )
-        lines = left
-    return lines
-
-
 def _arms(lines: Iterable[Line], at: Mapping[str, int]) -> dict[str, str]:
     """The arm of each participant; rows may leave it out, but not contradict each other."""
     arm_of: dict[str, str] = {}
@@ -293,13 +261,6 @@ def _whole(cells: Sequence[str]) -> tuple[Sums, int]:
     if len(cells) * (float(np.abs(column).max()) * scale) ** 2 > 2.0**60:
         return column, 1
     return np.rint(column * scale).astype(np.int64), scale
-
-
-def _listed(values: Sequence[str]) -> str:
-    if not values:
-        return "no value"
-    more = f" and {len(values) - _SHOWN_VALUES} more" if len(values) > _SHOWN_VALUES else ""
-    return ", ".join(value or "(empty)" for value in values[:_SHOWN_VALUES]) + more
 
 
 def _counted(excluded: Mapping[str, int]) -> str:

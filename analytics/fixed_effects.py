@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from .moments import Floats, Label, Within
+from analytics.moments import Floats, Label, Within
 
 INTERCEPT, WITHIN, BETWEEN = "intercept", "stress_within", "stress_between"
 _RANK_TOLERANCE = 1e-7  # R's qr()

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from .fixed_effects import (
+from analytics.fixed_effects import (
     INTERCEPT,
     WITHIN,
     arms_of,
@@ -30,8 +30,16 @@ from .fixed_effects import (
     refuse_saturated,
     within_arm_term,
 )
-from .moments import Floats, Label, Moments, Within
-from .reml import Criterion, Summaries, leverage, minimise, relative_covariance, residuals, weights
+from analytics.moments import Floats, Label, Moments, Within
+from analytics.reml import (
+    Criterion,
+    Summaries,
+    leverage,
+    minimise,
+    relative_covariance,
+    residuals,
+    weights,
+)
 
 _SINGULAR = 1e-4  # lme4's isSingular(tol), here on the scale of the standardised predictor
 

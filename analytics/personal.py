@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import t as student
 
-from .moments import Label, Moments, Within
+from analytics.moments import Label, Moments, Within
 
 MINIMUM_TO_ESTIMATE = 3  # a line through two pairs has no residual
 MINIMUM_TO_DISPLAY = 10

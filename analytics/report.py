@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from .mixed_model import Estimate, MixedModel
-from .moments import Label
-from .personal import PersonalCoupling
+from analytics.mixed_model import Estimate, MixedModel
+from analytics.moments import Label
+from analytics.personal import PersonalCoupling
 
 METHOD = "REML, Satterthwaite df"
 SIGN = "A negative difference means a weaker coupling than in the reference arm."

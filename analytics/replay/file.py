@@ -6,11 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from analytics.csv_rows import UnusableDataError, WrongOptionError
+from analytics.file_options import (
+    UnusableDataError,
+    WrongOptionError,
+    refuse_missing_column,
+    refuse_one_column_for_two,
+    rows_where,
+)
 from analytics.replay.findings import Findings
 
 ROLES = ("stress", "craving", "pain")
-SHOWN_VALUES = 12
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,13 @@ def select_rows(
     path: Path, columns: Columns, where: Sequence[str], findings: Findings
 ) -> Selection:
     """The rows to use. Raises WrongOptionError where the file lacks what an option names."""
-    _refuse_one_column_for_two(columns)
+    refuse_one_column_for_two(columns.named())
     header, rows = _read(path, findings)
     for option, column in columns.named().items():
-        _refuse_missing_column(option, column, header)
+        refuse_missing_column(option, column, header)
     selected = rows
     for condition in where:
-        selected = _where(selected, condition, header)
+        selected = rows_where(selected, condition, header, Row.__getitem__)
     if not rows:
         raise UnusableDataError(f"{path.name} has a header but no rows.")
     return Selection(tuple(header), tuple(selected), len(rows))
@@ -109,44 +114,3 @@ def _row(number: int, header: Sequence[str], cells: Sequence[str], findings: Fin
         problem = "cells_missing" if len(cells) < len(header) else "cells_extra"
         findings.add(problem, number, value=f"{len(cells)} of {len(header)}")
     return Row(number, {n: cell.strip() for n, cell in zip(header, cells, strict=False)})
-
-
-def _refuse_one_column_for_two(columns: Columns) -> None:
-    seen: dict[str, str] = {}
-    for option, column in columns.named().items():
-        if column in seen:
-            raise WrongOptionError(
-                f"{seen[column]} and {option} are both column {column!r}: they must differ"
-            )
-        seen[column] = option
-
-
-def _refuse_missing_column(option: str, column: str, header: Sequence[str]) -> None:
-    if header.count(column) == 1:
-        return
-    problem = "is there twice" if column in header else "is not there"
-    raise WrongOptionError(
-        f"{option}: column {column!r} {problem}; the file has {', '.join(header)}"
-    )
-
-
-def _where(rows: list[Row], condition: str, header: Sequence[str]) -> list[Row]:
-    column, equals, value = condition.partition("=")
-    if not equals:
-        raise WrongOptionError(f"--where {condition!r} is not of the form COLUMN=VALUE")
-    _refuse_missing_column(f"--where {condition}", column, header)
-    left = [row for row in rows if row[column] == value]
-    if not left:
-        there = sorted({row[column] for row in rows})
-        raise WrongOptionError(
-            f"--where {condition} leaves no rows: {column!r} has {listed(there)}"
-        )
-    return left
-
-
-def listed(values: Sequence[str]) -> str:
-    """Values for a message: the first dozen, and how many more there are."""
-    if not values:
-        return "no value"
-    more = f" and {len(values) - SHOWN_VALUES} more" if len(values) > SHOWN_VALUES else ""
-    return ", ".join(value or "(empty)" for value in values[:SHOWN_VALUES]) + more

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from analytics.csv_rows import UnusableDataError
+from analytics.file_options import UnusableDataError
 
 EXAMPLES = 3
 

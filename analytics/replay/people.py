@@ -7,9 +7,10 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from hashlib import sha256
 
-from analytics.csv_rows import MISSING, WrongOptionError
+from analytics.csv_rows import MISSING
+from analytics.file_options import WrongOptionError, listed
 from analytics.replay.entries import Entry
-from analytics.replay.file import Columns, Selection, listed
+from analytics.replay.file import Columns, Selection
 from analytics.replay.findings import Findings
 
 FIRST_DAY = date(2001, 1, 1)  # of studies without dates: a Monday, safely in the past

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from analytics.csv_rows import UnusableDataError, WrongOptionError
+from analytics.file_options import UnusableDataError, WrongOptionError, listed
 from analytics.replay.entries import Entry, read_entries
-from analytics.replay.file import Columns, Selection, listed, select_rows
+from analytics.replay.file import Columns, Selection, select_rows
 from analytics.replay.findings import Findings
 from analytics.replay.people import Person, Scale, arm_map_of, arms_of, people_of, scales_of
 

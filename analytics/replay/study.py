@@ -15,7 +15,7 @@ import tzdata
 from django.db import transaction
 from django.utils.text import slugify
 
-from analytics.csv_rows import UnusableDataError, WrongOptionError
+from analytics.file_options import UnusableDataError, WrongOptionError
 from analytics.progress import Step
 from analytics.replay.people import Person, Scale
 from analytics.replay.reading import Asked, Replay

@@ -12,13 +12,8 @@ import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 
-from analytics.csv_rows import (
-    Columns,
-    UnusableDataError,
-    WrongOptionError,
-    compare_file,
-    read_pairs,
-)
+from analytics.csv_rows import Columns, compare_file, read_pairs
+from analytics.file_options import UnusableDataError, WrongOptionError
 from tests.real_data import ROOT, real_data
 
 COLUMNS = Columns("id", "stress", "craving", "arm")

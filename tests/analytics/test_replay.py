@@ -16,7 +16,7 @@ from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from analytics.csv_rows import UnusableDataError, WrongOptionError
+from analytics.file_options import UnusableDataError, WrongOptionError
 from analytics.replay import reading
 from analytics.replay.file import Columns
 from analytics.replay.findings import PROBLEMS

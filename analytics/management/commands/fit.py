@@ -7,7 +7,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from analytics.csv_rows import Columns, UnusableDataError, WrongOptionError, compare_file
+from analytics.csv_rows import Columns, compare_file
+from analytics.file_options import UnusableDataError, WrongOptionError
 from analytics.report import comparison_table
 
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from analytics.comparison import ComparisonImpossible, compare
 from analytics.coupling import estimate_couplings
-from analytics.csv_rows import UnusableDataError, WrongOptionError
+from analytics.file_options import UnusableDataError, WrongOptionError
 from analytics.progress import progress
 from analytics.replay import reading
 from analytics.replay import study as replayed
