@@ -1,4 +1,7 @@
-"""`python -m benchmarks`: run the subjects, print one table."""
+"""`python -m benchmarks`: run the subjects, print one table with its goals.
+
+Exits with 1 where a goal of correctness is missed; a missed ratio is only said.
+"""
 
 import argparse
 import os
@@ -15,6 +18,8 @@ from ema.stack import StackError
 
 SUBJECTS = {
     "draws": "prompt times of a day, against the bare HMAC calls they rest on",
+    "statistics": "uniform, flat and apart: the prompt times of many days of a fixed seed",
+    "zones": "a year and two months in every time zone: overlaps, bounds, gaps, counts",
     "planning": "prompts into PostgreSQL, against a binary COPY of the same rows",
     "ingest": "responses through the HTTP door, against one prepared INSERT of the same rows",
     "model": "the mixed model from moments, against one pass over the same sums",
@@ -38,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             described.error(f"there is no subject {name!r}; choose from {', '.join(SUBJECTS)}")
     if options.list:
         for name, what in SUBJECTS.items():
-            print(f"{name:9} {what}")
+            print(f"{name:10} {what}")
         return 0
     django.setup()
     figures: list[Figure] = []
@@ -51,7 +56,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print(f"{table(figures)}\n\n{RATIO}")
     print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; {took:.0f} s in all.")
-    return 0
+    return verdict(figures)
+
+
+def verdict(figures: Sequence[Figure]) -> int:
+    """Say which goals are missed. The exit code is 1 where it is one of correctness."""
+    for figure in figures:
+        if not figure.met:
+            print(f"{'WRONG' if figure.wrong else 'Slow'}: {figure.what} (goal {figure.goal})")
+    return int(any(figure.wrong for figure in figures))
 
 
 def measured(names: Sequence[str], quick: bool) -> Iterator[Figure]:
@@ -63,7 +76,7 @@ def measured(names: Sequence[str], quick: bool) -> Iterator[Figure]:
 def parser() -> argparse.ArgumentParser:
     described = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Measure speed as ratios inside one run, on servers of its own.",
+        description="Measure speed as ratios inside one run, and hold prompt times to their goals.",
     )
     described.add_argument(
         "names", nargs="*", metavar="NAME", help=f"default: all of {', '.join(SUBJECTS)}"

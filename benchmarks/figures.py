@@ -1,13 +1,29 @@
 """What a subject measures: figures, one value per repeat, beside a baseline of the same run."""
 
+import operator
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+from typing import Literal, NamedTuple
 
-HEADINGS = ("what", "median", "min", "unit", "baseline", "its median", "ratio")
-WORDS = {0, 3, 4}  # columns set flush left
+HEADINGS = ("what", "median", "min", "unit", "baseline", "its median", "ratio", "goal", "met")
+WORDS = {0, 3, 4, 7, 8}  # columns set flush left
+SIGNS = {"=": operator.eq, "<": operator.lt, "≤": operator.le, ">": operator.gt}
+
+
+class Goal(NamedTuple):
+    """What a figure ought to be: its ratio where it has a baseline, else each of its values."""
+
+    sign: Literal["=", "<", "≤", ">"]
+    bound: float
+
+    def __str__(self) -> str:
+        return f"{self.sign} {number(self.bound)}"
+
+    def met_by(self, value: float) -> bool:
+        return bool(SIGNS[self.sign](value, self.bound))
 
 
 @dataclass(frozen=True)
@@ -22,6 +38,7 @@ class Figure:
     values: Sequence[float]
     baseline: str = ""
     limits: Sequence[float] = ()
+    goal: Goal | None = None
 
     @property
     def ratio(self) -> float | None:
@@ -32,6 +49,19 @@ class Figure:
             return median(v / limit for v, limit in zip(self.values, self.limits, strict=True))
         return median(self.values) / median(self.limits)
 
+    @property
+    def met(self) -> bool:
+        """Whether the goal is met, if there is one."""
+        if not self.goal:
+            return True
+        judged = self.values if self.ratio is None else [self.ratio]
+        return all(map(self.goal.met_by, judged))
+
+    @property
+    def wrong(self) -> bool:
+        """A goal of correctness is missed. A ratio that is missed is slow, not wrong."""
+        return self.ratio is None and not self.met
+
     def cells(self) -> tuple[str, ...]:
         return (
             self.what,
@@ -41,6 +71,8 @@ class Figure:
             self.baseline,
             number(median(self.limits)) if self.limits else "",
             "" if self.ratio is None else number(self.ratio),
+            str(self.goal or ""),
+            ("yes" if self.met else "NO") if self.goal else "",
         )
 
 

@@ -55,8 +55,10 @@ def seeded_draws(
     """
     digest = keyed(seed).digest
     day = f"{message_head(stream, participant_uuid)}{study_on.isoformat()}\0"
-    blocks = [digest(f"{day}{block}".encode()) for block in range(blocks_needed(count))]
-    return struct.unpack_from(f">{count}Q", b"".join(blocks))
+    hashed = b""
+    for block in range(blocks_needed(count)):
+        hashed += digest(f"{day}{block}".encode())
+    return struct.unpack_from(f">{count}Q", hashed)
 
 
 class Key:
