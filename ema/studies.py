@@ -5,7 +5,7 @@ from datetime import datetime
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from ema import audit
+from ema import audit, phases
 from ema.audit import Actor
 from ema.models import Item, Membership, Phase, QuestionnaireVersion, Site, Study
 from ema.models.questionnaire import AnalysisRole
@@ -67,9 +67,11 @@ def start(*, study: Study, now: datetime, actor: Actor) -> None:
     ]
     if missing:
         raise NotReady(f"Study {study} needs {' and '.join(missing)} before it can start.")
-    for phase in Phase.objects.filter(study=study).select_related("questionnaire"):
+    for phase in Phase.objects.filter(study=study).select_related("questionnaire", "study"):
         if phase.questionnaire.published_at is None:
             raise NotReady(f"Phase {phase} uses {phase.questionnaire}, which is not published.")
+        for problem in phases.problems(phase, now):
+            raise NotReady(f"Phase {phase}: {problem}")
     if not Study.objects.filter(pk=study.pk, started_at=None).update(started_at=now):
         raise NotReady(f"Study {study} has started already.")
     study.started_at = now

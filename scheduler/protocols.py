@@ -1,7 +1,7 @@
 """What a study wrote down, a phase's sampling protocol, as the pure `scheduler.day` needs it."""
 
 from collections.abc import Mapping
-from datetime import time, timedelta
+from datetime import datetime, time, timedelta
 from typing import Any
 
 from ema.models import Participant, Phase
@@ -37,11 +37,12 @@ def windows_of(content: object) -> tuple[Window, ...]:
     return tuple(_window(each) for each in content)
 
 
-def validate_protocol(phase: Phase) -> list[str]:
+def validate_protocol(phase: Phase, now: datetime) -> list[str]:
     """Say in words what is wrong with a phase's protocol; nothing when it works.
 
     The minimum gap must fit the shortest day that anyone may meet: in the zones of the study's
-    sites and participants, from the study's first day until a phase begun a year later ends.
+    sites and participants, from the study's first day (today, before it starts) until a phase begun
+    a year later ends. A study that is not saved yet has its own zone only.
     """
     if phase.design == Design.IMPORTED:
         return []
@@ -49,7 +50,7 @@ def validate_protocol(phase: Phase) -> list[str]:
         protocol = protocol_of(phase)
     except ValueError as error:
         return [str(error)]
-    first_on = (phase.study.started_at or phase.study.created_at).date()
+    first_on = (phase.study.started_at or now).date()
     last_on = first_on + A_YEAR + timedelta(days=phase.days)
     problems: dict[str, None] = {}  # a set that keeps its order
     for name in _zones_of(phase):
@@ -65,6 +66,8 @@ def validate_protocol(phase: Phase) -> list[str]:
 
 
 def _zones_of(phase: Phase) -> list[str]:
+    if phase.study._state.adding:
+        return [phase.study.zone]
     participants = Participant.objects.active().filter(study=phase.study)
     named = {
         phase.study.zone,

@@ -36,7 +36,8 @@ def make_study(
 ) -> Study:
     """A study with one site, one phase and a questionnaire of three sliders.
 
-    The first arm is the reference. `phase` sets fields of the phase: `prompts_per_day=6`.
+    The first arm is the reference. `phase` sets fields of the phase: `prompts_per_day=6`; also to
+    what no door would take, so that tests meet protocols that do not work.
     """
     study = Study.objects.create(slug=slug, title=f"The {slug} trial")
     Site.objects.create(study=study, code="S1", title="First site", zone="Europe/Brussels")
@@ -48,10 +49,10 @@ def make_study(
         position=1,
         days=phase_days,
         questionnaire=make_questionnaire(study),
-        **phase,
     )
     if has_started:
         studies.start(study=study, now=timezone.now() - timedelta(days=200), actor=audit.COMMAND)
+    Phase.objects.filter(study=study).update(**{"days": phase_days, **phase})
     return study
 
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
@@ -9,7 +10,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ema import access, studies
+from ema import access, phases, studies
 from ema.admin.site import OPERATORS, RecordAdmin, SetUpAdmin, actor
 from ema.models import (
     Arm,
@@ -34,9 +35,23 @@ class ArmInline(admin.TabularInline[Arm, Study]):
     extra = 2
 
 
+class PhaseForm(forms.ModelForm[Phase]):
+    def _post_clean(self) -> None:
+        """Say why the phase cannot work, once its fields have been read into it."""
+        super()._post_clean()  # type: ignore[misc]
+        if not self.errors:
+            for problem in phases.problems(self.instance, timezone.now()):
+                self.add_error(None, problem)
+
+
 class PhaseInline(admin.StackedInline[Phase, Study]):
     model = Phase
+    form = PhaseForm
     extra = 0
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        has_started = obj is not None and obj.started_at is not None
+        return super().has_delete_permission(request, obj) and not has_started
 
 
 @admin.register(Study)
@@ -49,6 +64,16 @@ class StudyAdmin(SetUpAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        if formset.model is not Phase:
+            return super().save_formset(request, form, formset, change)
+        saved = formset.save(commit=False)
+        for phase in formset.deleted_objects:
+            phases.remove(phase=phase, actor=actor(request))
+        for phase in saved:
+            phases.save(phase=phase, actor=actor(request))
+        return None
 
     @admin.action(description="Start the study: prompts are planned from now on")
     def start(self, request: HttpRequest, queryset: QuerySet[Study]) -> None:

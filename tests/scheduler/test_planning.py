@@ -294,7 +294,7 @@ def test_the_periodic_task_plans_by_the_clock() -> None:
 
 
 def problems(**fields: Any) -> list[str]:
-    return validate_protocol(Phase.objects.get(study=trial.make_study(**fields)))
+    return validate_protocol(Phase.objects.get(study=trial.make_study(**fields)), timezone.now())
 
 
 def test_a_protocol_that_works_has_no_problems() -> None:

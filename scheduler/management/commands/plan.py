@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         for phase in running_phases()[0].values():
-            for problem in validate_protocol(phase):
+            for problem in validate_protocol(phase, timezone.now()):
                 self.stderr.write(f"Study {phase.study}, phase {phase}: {problem}")
         planned = plan_prompts(timezone.now(), self._progress)
         for sentence, count in planned.refused.items():

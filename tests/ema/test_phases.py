@@ -1,0 +1,154 @@
+"""Setting up phases: what cannot work is refused in words, what changes is written down."""
+
+import json
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.utils import timezone
+
+from ema import audit, phases, studies
+from ema.models import AuditEvent, Phase, Study
+from scheduler.planning import plan_prompts
+from tests import trial
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def root() -> Client:
+    client = Client()
+    client.force_login(User.objects.create_user("root", is_superuser=True))
+    return client
+
+
+def the_phase(study: Study) -> Phase:
+    return Phase.objects.get(study=study)
+
+
+def form_of(study: Study, **changes: Any) -> dict[str, Any]:
+    """The study's admin form with its one phase, some fields of which are changed."""
+    phase, site = the_phase(study), study.sites.get()
+    fields = {
+        **phases.protocol(phase),
+        "windows": json.dumps(phase.windows),
+        "fixed_times": json.dumps(phase.fixed_times),
+        "reminders_after": json.dumps(phase.reminders_after),
+        **changes,
+    }
+    content = {f"phases-0-{name}": value for name, value in fields.items()}
+    content |= {"phases-0-id": phase.pk, "phases-0-study": study.pk}
+    for prefix, count in {"sites": 1, "arms": 0, "phases": 1}.items():
+        content |= {f"{prefix}-TOTAL_FORMS": count, f"{prefix}-INITIAL_FORMS": count}
+    shown = {name: getattr(site, name) for name in ("id", "code", "title", "zone")}
+    content |= {f"sites-0-{name}": value for name, value in shown.items()}
+    own = {"slug": study.slug, "title": study.title, "masking": study.masking, "zone": study.zone}
+    return {**content, **own}
+
+
+def save(client: Client, study: Study, **changes: Any) -> str:
+    answer = client.post(f"/admin/ema/study/{study.pk}/change/", form_of(study, **changes))
+    return str(answer.content.decode()) if answer.status_code == 200 else ""
+
+
+def test_a_protocol_that_cannot_work_is_refused_when_it_is_saved(root: Client) -> None:
+    study = trial.make_study(has_started=False)
+    said = save(root, study, prompts_per_day=15)
+    assert "15 prompts at least 1 h apart need 15 h, but the windows last only" in said
+    assert the_phase(study).prompts_per_day == 4
+    zero = [{"weekdays": [8], "start": "08:00", "end": "22:00"}]
+    assert "Weekdays are numbers from 1 (Monday) to 7" in save(
+        root, study, windows=json.dumps(zero)
+    )
+
+
+def test_a_change_before_anybody_is_asked_is_saved_and_audited(root: Client) -> None:
+    study = trial.make_study()
+    assert save(root, study, prompts_per_day=6) == ""
+    assert the_phase(study).prompts_per_day == 6
+    event = AuditEvent.objects.get(action="phase.changed")
+    assert (event.subject, event.study, event.door) == ("phase treatment", study, "admin")
+    assert event.before
+    assert event.after
+    assert (event.before["prompts_per_day"], event.after["prompts_per_day"]) == (4, 6)
+
+
+def test_saving_without_a_change_writes_nothing_down(root: Client) -> None:
+    study = trial.make_study()
+    trial.enrol(study, "S1", "UTC", timezone.now())
+    plan_prompts(timezone.now())
+    assert save(root, study) == ""
+    assert not AuditEvent.objects.filter(action__startswith="phase.")
+
+
+def test_a_phase_with_prompts_stays_as_it_is(root: Client) -> None:
+    study = trial.make_study()
+    trial.enrol(study, "S1", "UTC", timezone.now())
+    plan_prompts(timezone.now())
+    assert "Phase treatment has prompts already" in save(root, study, prompts_per_day=6)
+    assert the_phase(study).prompts_per_day == 4
+
+
+def test_no_phase_goes_before_one_that_has_prompts() -> None:
+    study = trial.make_study()
+    phase = the_phase(study)
+    Phase.objects.filter(pk=phase.pk).update(position=2)
+    fields = {"study": study, "days": 3, "questionnaire": phase.questionnaire}
+    earlier = Phase(key="baseline", position=1, **fields)
+    assert phases.problems(earlier, timezone.now()) == []
+    trial.enrol(study, "S1", "UTC", timezone.now())
+    plan_prompts(timezone.now())
+    (problem,) = phases.problems(earlier, timezone.now())
+    assert problem.startswith("Phase treatment has prompts already: give phase baseline a position")
+    later = Phase(key="follow-up", position=3, **fields)
+    assert phases.problems(later, timezone.now()) == []
+
+
+def test_a_study_with_a_protocol_that_cannot_work_does_not_start() -> None:
+    study = trial.make_study(has_started=False, prompts_per_day=15)
+    with pytest.raises(studies.NotReady, match="Phase treatment: 15 prompts at least 1 h apart"):
+        studies.start(study=study, now=timezone.now(), actor=audit.COMMAND)
+    study.refresh_from_db()
+    assert study.started_at is None
+    Phase.objects.filter(study=study).update(prompts_per_day=14)
+    studies.start(study=study, now=timezone.now(), actor=audit.COMMAND)
+
+
+def test_a_study_in_an_unknown_zone_does_not_start() -> None:
+    study = trial.make_study(has_started=False)
+    study.sites.update(zone="Europe/Bruxelles")
+    with pytest.raises(studies.NotReady, match="did you mean Europe/Brussels"):
+        studies.start(study=study, now=timezone.now(), actor=audit.COMMAND)
+
+
+def test_phases_are_added_and_removed_before_the_start(root: Client) -> None:
+    study = trial.make_study(has_started=False)
+    phase = Phase(
+        study=study, key="after", position=2, questionnaire=the_phase(study).questionnaire
+    )
+    phases.save(phase=phase, actor=audit.COMMAND)
+    phases.remove(phase=phase, actor=audit.COMMAND)
+    added, removed = AuditEvent.objects.filter(subject="phase after").order_by("id")
+    assert (added.action, removed.action) == ("phase.added", "phase.removed")
+    assert removed.before == added.after
+    assert "phases-0-DELETE" in root.get(f"/admin/ema/study/{study.pk}/change/").content.decode()
+    Study.objects.update(started_at=timezone.now())
+    shown = root.get(f"/admin/ema/study/{study.pk}/change/").content.decode()
+    assert "phases-0-DELETE" not in shown
+
+
+def test_a_new_study_is_checked_in_its_own_zone(root: Client) -> None:
+    study = trial.make_study(has_started=False)
+    content = form_of(study, prompts_per_day=15) | {"slug": "new"}
+    for name in ("phases-0-id", "phases-0-study", "sites-0-id"):
+        del content[name]
+    content |= {"phases-INITIAL_FORMS": 0, "sites-INITIAL_FORMS": 0}
+    said = root.post("/admin/ema/study/add/", content).content.decode()
+    assert "15 prompts at least 1 h apart need 15 h" in said
+    assert not Study.objects.filter(slug="new").exists()
+    assert (
+        root.post("/admin/ema/study/add/", content | {"phases-0-prompts_per_day": 4}).status_code
+        == 302
+    )
+    assert Phase.objects.get(study__slug="new").prompts_per_day == 4
