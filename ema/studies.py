@@ -85,6 +85,26 @@ def start(*, study: Study, now: datetime, actor: Actor) -> None:
 
 
 @transaction.atomic
+def lock(*, study: Study, now: datetime, actor: Actor, reason: str) -> None:
+    """End: nothing is planned or sent any more, and the seed may be revealed."""
+    if study.started_at is None:
+        raise NotReady(f"Study {study} has not started; only a study that ran is locked.")
+    if not reason.strip():
+        raise NotReady("Say in words why the study is locked.")
+    if not Study.objects.filter(pk=study.pk, locked_at=None).update(locked_at=now):
+        raise NotReady(f"Study {study} is locked already.")
+    study.locked_at = now
+    audit.record(
+        actor=actor,
+        action="study.locked",
+        subject=f"study {study}",
+        study=study,
+        after={"locked_at": now.isoformat()},
+        reason=reason.strip(),
+    )
+
+
+@transaction.atomic
 def grant(
     *, user: AbstractBaseUser, role: str, study: Study, site: Site | None, actor: Actor
 ) -> bool:
