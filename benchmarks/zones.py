@@ -11,9 +11,12 @@ from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from itertools import pairwise
+from multiprocessing import get_context
 from typing import NamedTuple
 from uuid import UUID
 from zoneinfo import ZoneInfo
+
+import django
 
 from benchmarks.figures import Figure, Goal
 from scheduler.day import DayPlan, Protocol, draw_day
@@ -21,7 +24,7 @@ from scheduler.zones import EVERY_DAY, Window, zone_names
 
 SEED, STREAM = bytes(range(32)), "treatment"
 DATES = [date(2026, 2, 1) + timedelta(days=number) for number in range(426)]
-PROMPTS, GAP = 4, timedelta(minutes=60)
+PROMPTS, GAP, SECOND = 4, timedelta(minutes=60), timedelta(seconds=1)
 CLOCKS = (
     "08:00–22:00",
     "18:00–04:00",
@@ -65,7 +68,8 @@ def measure(quick: bool) -> Iterator[Figure]:
     """How many days, and how often each promise is broken on them."""
     zones = sorted(zone_names() & TELLING if quick else zone_names())
     wrong: Counter[str] = Counter()
-    with ProcessPoolExecutor() as pool:
+    pool = ProcessPoolExecutor(mp_context=get_context("spawn"), initializer=django.setup)
+    with pool:  # set up as this process is: zones from tzdata, not from the operating system
         for found in pool.map(violations, range(len(zones)), zones, chunksize=8):
             wrong += found
     days = f"{len(zones)} zones × {len(CLOCKS)} windows × {len(DATES)} days"
@@ -93,9 +97,6 @@ def violations(number: int, name: str) -> Counter[str]:
             wrong["overlaps"] += bool(plan.due_at) and plan.due_at[0] < ended
             ended = max([ended, *(end for _, end in spans), *(due + SECOND for due in plan.due_at)])
     return wrong
-
-
-SECOND = timedelta(seconds=1)
 
 
 def expected(
