@@ -7,7 +7,7 @@ up to the horizon when the planner last ran. Changes nothing.
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from itertools import groupby, islice
@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Max
+from django.db.models import Max, QuerySet
 
 from ema import audit
 from ema.audit import Actor
@@ -171,17 +171,17 @@ def verify_schedule(
     prompts = Prompt.objects.filter(participant__study=study)
     verified.not_drawn = prompts.filter(phase__design=Design.IMPORTED).count()
     last_run = prompts.exclude(phase__design=Design.IMPORTED).aggregate(at=Max("planned_at"))["at"]
-    phases, days_before = _phases_of(study)
+    phases = {phase.pk: phase for phase in _drawn_phases(study)}
     streams, total = Streams(phases), Participant.objects.filter(study=study).count()
     for people in _chunks(_people(study)):
-        rows = _rows(people)
+        rows, begins = _rows(people), _begins(study, people)
         for person in people:
             own = rows.get(person.pk, {})
             planned_on = _planned_on(study, person, own, last_run)
             verified.count(own)
-            verified.note(_strange(person, own, phases))
-            for key in phases:
-                stretch = _stretch(person, phases[key], days_before[key], planned_on)
+            verified.note(_strange(person, own, begins[person.pk], phases))
+            for key, begins_on in begins[person.pk].items():
+                stretch = _stretch(person, phases[key], begins_on, planned_on)
                 verified.note(_check_stretch(stretch, own.get(key, []), streams))
         verified.participants += len(people)
         if progress:
@@ -264,16 +264,21 @@ def _content(difference: Difference) -> dict[str, Any]:
 # What is stored
 
 
-def _phases_of(study: Study) -> tuple[dict[int, Phase], dict[int, int]]:
-    """The drawn phases by id, and how many study days come before each (imported ones too)."""
-    phases: dict[int, Phase] = {}
-    days_before: dict[int, int] = {}
-    days = 0
-    for phase in Phase.objects.filter(study=study).order_by("position").select_related("study"):
+def _drawn_phases(study: Study) -> QuerySet[Phase]:
+    return Phase.objects.drawn().filter(study=study).select_related("study")
+
+
+def _begins(study: Study, people: Sequence[Person]) -> dict[int, dict[int, date]]:
+    """When each drawn phase begins for some participants: the planner's rule, imported ones too."""
+    before, days = dict[int, int](), 0
+    for phase in Phase.objects.filter(study=study).order_by("position"):
         if phase.design != Design.IMPORTED:
-            phases[phase.pk], days_before[phase.pk] = phase, days
+            before[phase.pk] = days
         days += phase.days
-    return phases, days_before
+    return {
+        person.pk: {key: person.enrolled_on + n * DAY for key, n in before.items()}
+        for person in people
+    }
 
 
 def _people(study: Study) -> Iterator[Person]:
@@ -326,10 +331,9 @@ def _local_date(at: datetime, zone: str, later: timedelta) -> date | None:
         return None
 
 
-def _stretch(person: Person, phase: Phase, days_before: int, planned_on: date | None) -> Stretch:
+def _stretch(person: Person, phase: Phase, begins_on: date, planned_on: date | None) -> Stretch:
     """The days of a phase that the planner has promised, for one participant."""
-    first_on = person.enrolled_on + days_before * DAY
-    last_on = first_on + (phase.days - 1) * DAY
+    last_on = begins_on + (phase.days - 1) * DAY
     return Stretch(
         participant_id=person.pk,
         uuid=person.uuid,
@@ -338,8 +342,8 @@ def _stretch(person: Person, phase: Phase, days_before: int, planned_on: date | 
         windows=None if person.windows is None else json.dumps(person.windows),
         enrolled_on=person.enrolled_on,
         phase_id=phase.pk,
-        first_on=first_on,
-        last_on=min(last_on, planned_on) if planned_on else first_on - DAY,
+        first_on=begins_on,
+        last_on=min(last_on, planned_on) if planned_on else begins_on - DAY,
     )
 
 
@@ -387,18 +391,15 @@ class Days:
         )
 
 
-def _strange(person: Person, own: Rows, phases: dict[int, Phase]) -> Iterator[Difference]:
-    """Prompts of a participant in a phase of another study."""
-    for key in own.keys() - phases.keys():
+def _strange(
+    person: Person, own: Rows, begins: Mapping[int, date], phases: Mapping[int, Phase]
+) -> Iterator[Difference]:
+    """Prompts in a phase that has not begun for the participant, or of another study."""
+    for key in own.keys() - begins.keys():
+        phase = phases[key].key if key in phases else "of another study"
         for row in own[key]:
             yield Difference(
-                person.code,
-                "of another study",
-                row.study_on,
-                row.ordinal,
-                EXTRA,
-                stored=row.due_at,
-                expected=None,
+                person.code, phase, row.study_on, row.ordinal, EXTRA, row.due_at, expected=None
             )
 
 
