@@ -7,7 +7,7 @@ from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ema.models.response import Flag
-from ema.submissions import Answer, Submission
+from ema.submissions import Answer, Submission, refuse_impossible
 
 SKEW_TOLERATED = timedelta(minutes=2)
 FUTURE_TOLERATED = timedelta(minutes=1)
@@ -52,11 +52,12 @@ class Sender:
 
 
 def corrected(at: datetime, offset: timedelta) -> datetime:
-    """A phone's instant by the server's clock; an absurd clock (year 9999) is left as it is."""
+    """A phone's instant by the server's clock; where that gives an absurd year, as it was."""
     try:
-        return at + offset
-    except OverflowError:
+        refuse_impossible(at + offset)
+    except (OverflowError, ValueError):
         return at
+    return at + offset
 
 
 def flags_of(

@@ -3,6 +3,7 @@
 One transaction per batch. Every item gets a status; `created` means committed and durable.
 """
 
+import json
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from django.db import connection, transaction
 
 from ema import access
 from ema.judgement import Form, Scale, Sender, Signal, corrected, flags_of, values_of
-from ema.models import Device, QuestionnaireVersion
+from ema.models import Device, QuestionnaireVersion, Response
 from ema.models.questionnaire import AnalysisRole
+from ema.models.response import Flag
 from ema.submissions import Broken, Client, Fault, Read, Submission
 
 
@@ -160,11 +162,28 @@ def _insert(device: Device, items: list[Formed], client: Client, now: datetime) 
     offset = now - client.sent_at if client.sent_at else timedelta(0)
     sender = Sender(device.participant.withdrawn_at, device.replaced_at, offset)
     signals = _locked_signals(device, items)
-    rows = [_row(item, signals, sender, now) for item in sorted(items, key=lambda i: i.id)]
+    fresh = _without_known_ids(items)
+    rows = [_row(item, signals, sender, now) for item in sorted(fresh, key=_by_completion)]
+    if not rows:
+        return set()
     columns = [list(column) for column in zip(*rows, strict=True)]
     with connection.cursor() as cursor:
         cursor.execute(INSERT, [*columns, device.participant_id, device.pk, now])
         return {each for (each,) in cursor.fetchall()}
+
+
+def _by_completion(item: Formed) -> tuple[datetime, uuid.UUID]:
+    """Of two answers to one prompt, the one completed first is its answer."""
+    return item.read.item.completed_at, item.id
+
+
+def _without_known_ids(items: list[Formed]) -> list[Formed]:
+    """Where a batch answers a prompt twice, what is stored already must not count as first."""
+    asked = [item.read.item.prompt_id for item in items if item.read.item.prompt_id]
+    if len(asked) == len(set(asked)):
+        return items
+    known = set(Response.objects.filter(pk__in=[item.id for item in items]).values_list("pk"))
+    return [item for item in items if (item.id,) not in known]
 
 
 def _locked_signals(device: Device, items: list[Formed]) -> dict[uuid.UUID, Signal]:
@@ -188,7 +207,7 @@ def _row(
     asked = signal if sent.trigger == "random" else None  # one's own report answers no prompt
     flags = flags_of(sent, form=form, signal=asked, sender=sender, now=now)
     values = values_of(sent, form=form)
-    if asked and sent.prompt_id:
+    if asked and sent.prompt_id and Flag.AFTER_WITHDRAWAL not in flags:
         signals[sent.prompt_id] = Signal(
             asked.due_at, asked.expires_at, asked.questionnaire_id, is_answered=True
         )
@@ -224,6 +243,13 @@ def _contents(device: Device, ids: list[uuid.UUID]) -> dict[uuid.UUID, bytes]:
     return {key: bytes(digest) for key, digest in stored.values_list("pk", "content_sha256")}
 
 
+def _kept_as_json(kept: Broken | Read[Submission]) -> str:
+    """The item as it was sent; what no JSON column can hold is kept as a text of its bytes."""
+    if isinstance(kept, Read) or kept.is_json:
+        return kept.raw.decode()
+    return json.dumps(kept.raw.decode(errors="backslashreplace"))
+
+
 QUARANTINE = """
 INSERT INTO ema_quarantine
     (device_id, participant_id, raw, reason, errors, content_sha256, received_at, resolution)
@@ -240,7 +266,7 @@ def _quarantine(device: Device, entries: list[Formed | Broken], statuses: list[I
             continue
         kept = entry if isinstance(entry, Broken) else entry.read
         reason = "broken" if status.status == "quarantined" else "conflict"
-        raw = kept.raw.decode().replace("\\u0000", "\\ufffd")  # PostgreSQL has no NUL in text
+        raw = _kept_as_json(kept)
         errors = msgspec.json.encode(status.errors).decode()
         rows.append([device.pk, device.participant_id, raw, reason, errors, kept.content_sha256])
     if rows:

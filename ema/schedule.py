@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import uuid
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -123,12 +124,11 @@ def record_events(
             ]
             with connection.cursor() as cursor:
                 cursor.execute(RECORD_EVENTS, [*columns, device.pk, now])
-    return [_placed(item, rows) for item in items]
+    kept = set(device.events.filter(pk__in=list(rows)).values_list("pk", flat=True))
+    return [_placed(item, kept) for item in items]
 
 
-def _placed(
-    item: Read[PromptEvent] | Broken, rows: dict[Any, PromptEvent]
-) -> tuple[str | None, str]:
+def _placed(item: Read[PromptEvent] | Broken, kept: set[uuid.UUID]) -> tuple[str | None, str]:
     if isinstance(item, Broken):
         return item.id, "ignored"
-    return str(item.item.id), "stored" if item.item.id in rows else "ignored"
+    return str(item.item.id), "stored" if item.item.id in kept else "ignored"

@@ -4,19 +4,33 @@ A broken item never spoils its neighbours: it is read as `Broken`, with JSON poi
 """
 
 import hashlib
+import json
 import re
 import uuid
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
 import msgspec
 
 MOST_ITEMS = 100
+FIRST_YEAR, LAST_YEAR = 1900, 2999
+LONGEST_NUMBER = re.compile(rb"[0-9]{300}")
 T = TypeVar("T")
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 Short = Annotated[str, msgspec.Meta(max_length=64)]
+
+
+def refuse_impossible(*instants: datetime | None) -> None:
+    """ValueError for a year that no clock shows: databases and languages differ beyond them."""
+    for at in instants:
+        try:
+            year = at.astimezone(UTC).year if at else FIRST_YEAR
+        except OverflowError:
+            year = 0
+        if not FIRST_YEAR <= year <= LAST_YEAR:
+            raise ValueError(f"The year must lie between {FIRST_YEAR} and {LAST_YEAR}")
 
 
 class Client(msgspec.Struct, omit_defaults=True):
@@ -29,6 +43,9 @@ class Client(msgspec.Struct, omit_defaults=True):
     os: Short = ""
     boot_id: Short = ""
     monotonic_ms: Count | None = None
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self.sent_at)
 
 
 class Envelope(msgspec.Struct):
@@ -71,9 +88,7 @@ class Submission(msgspec.Struct):
     schedule_rev: Short = ""
 
     def __post_init__(self) -> None:
-        for at in (self.completed_at, self.shown_at, self.started_at):
-            if at and not 1970 <= at.year < 9000:
-                raise ValueError(f"The year {at.year} is not one a phone can be in")
+        refuse_impossible(self.completed_at, self.shown_at, self.started_at)
 
 
 class PromptEvent(msgspec.Struct):
@@ -84,6 +99,9 @@ class PromptEvent(msgspec.Struct):
     kind: Literal["armed", "shown", "opened", "dismissed", "snoozed"]
     at: Instant
     seq: Count | None = None
+
+    def __post_init__(self) -> None:
+        refuse_impossible(self.at)
 
 
 class BatchUnreadable(ValueError):
@@ -111,14 +129,19 @@ class Read(Generic[T]):
 
 @dataclass(frozen=True)
 class Broken:
-    """An item that could not: its id as far as there is one, and what is wrong."""
+    """An item that could not: its id as far as there is one, and what is wrong.
+
+    `is_json` says whether `raw` can be kept as JSON; otherwise it is kept as a text.
+    """
 
     id: str | None
     content_sha256: bytes
     raw: bytes
     fault: Fault
+    is_json: bool = True
 
 
+UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _client = msgspec.json.Decoder(Client)
 _envelope = msgspec.json.Decoder(Envelope)
 _submission = msgspec.json.Decoder(Submission)
@@ -131,19 +154,32 @@ def read_envelope(body: bytes) -> Envelope:
     """The batch, with its items raw; BatchUnreadable or BatchTooLarge in words."""
     try:
         envelope = _envelope.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise BatchUnreadable(f"The body is not a batch of items: {error}.") from error
+    except UNREADABLE as error:
+        envelope = _read_leniently(body, error)
     if len(envelope.items) > MOST_ITEMS:
         message = f"{len(envelope.items)} items; a batch carries at most {MOST_ITEMS}: send half."
         raise BatchTooLarge(message)
     return envelope
 
 
+def _read_leniently(body: bytes, error: Exception) -> Envelope:
+    """Take a batch apart although something in it is not proper JSON, such as half an emoji.
+
+    Each item is written anew, so that only those that are broken fail when they are read.
+    """
+    try:
+        tree = json.loads(body.decode(errors="replace"))
+        items = [msgspec.Raw(json.dumps(item).encode()) for item in tree["items"]]
+        return Envelope(items, msgspec.Raw(json.dumps(tree.get("client", {})).encode()))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        raise BatchUnreadable(f"The body is not a batch of items: {error}.") from error
+
+
 def read_client(raw: msgspec.Raw) -> Client:
     """Who sends. A client that cannot be read must not cost the answers: it is left blank."""
     try:
         return _client.decode(raw)
-    except msgspec.DecodeError:
+    except UNREADABLE:
         return Client()
 
 
@@ -157,20 +193,35 @@ def read_event(raw: msgspec.Raw) -> Read[PromptEvent] | Broken:
 
 def _read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> Read[T] | Broken:
     content = bytes(raw)
-    tree = _anything.decode(content)
+    try:
+        _refuse_what_cannot_be_kept(content)
+        tree = _anything.decode(content)
+    except (*UNREADABLE, ValueError) as error:
+        digest = hashlib.sha256(content).digest()
+        return Broken(_named(content), digest, content, _fault(str(error)), is_json=False)
     digest = hashlib.sha256(_canonical.encode(tree)).digest()
     try:
-        if b"\\u0000" in content:
-            raise msgspec.ValidationError("Text must not contain the NUL character")
         return Read(item=decoder.decode(content), content_sha256=digest, raw=content)
     except msgspec.ValidationError as error:
-        named = tree.get("id") if isinstance(tree, dict) else None
-        return Broken(
-            id=named if isinstance(named, str) else None,
-            content_sha256=digest,
-            raw=content,
-            fault=_fault(str(error)),
-        )
+        return Broken(_named(content), digest, content, _fault(str(error)))
+
+
+def _refuse_what_cannot_be_kept(content: bytes) -> None:
+    """PostgreSQL has no NUL in texts and no endless numbers."""
+    if b"\\u0000" in content:
+        raise ValueError("Text must not contain the NUL character")
+    if LONGEST_NUMBER.search(content):
+        raise ValueError("A number has more than 300 digits")
+
+
+def _named(content: bytes) -> str | None:
+    """The id of a broken item, so that the phone knows which one it was."""
+    try:
+        tree = json.loads(content.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return None
+    named = tree.get("id") if isinstance(tree, dict) else None
+    return named.encode(errors="replace").decode()[:100] if isinstance(named, str) else None
 
 
 def _fault(message: str) -> Fault:

@@ -1,8 +1,11 @@
 """The shapes of the phone's API: they check what comes in and describe what goes out."""
 
+from datetime import datetime
+
 from rest_framework import serializers
 
 from ema.models.push import PushKind
+from ema.submissions import refuse_impossible
 
 
 class RedeemRequest(serializers.Serializer[None]):
@@ -68,6 +71,13 @@ class ScheduleQuery(serializers.Serializer[None]):
         help_text="1d to 14d.",
         error_messages={"invalid": "Write a number of days from 1d to 14d."},
     )
+
+    def validate_since(self, since: datetime) -> datetime:
+        try:
+            refuse_impossible(since)
+        except ValueError as error:
+            raise serializers.ValidationError(f"{error}.") from error
+        return since
 
 
 class ScheduleContent(serializers.Serializer[None]):

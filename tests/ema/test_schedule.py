@@ -118,7 +118,12 @@ def test_a_phone_may_read_what_is_behind(phone: Admission) -> None:
 
 @pytest.mark.parametrize(
     ("query", "pointer"),
-    [("horizon=99d", "/horizon"), ("horizon=week", "/horizon"), ("since=x", "/since")],
+    [
+        ("horizon=99d", "/horizon"),
+        ("horizon=week", "/horizon"),
+        ("since=x", "/since"),
+        ("since=9999-12-31T00:00:00Z", "/since"),
+    ],
 )
 def test_a_wrong_query_names_its_field(phone: Admission, query: str, pointer: str) -> None:
     answer = get(phone, f"/api/v1/me/schedule?{query}")
@@ -149,6 +154,24 @@ def test_a_report_on_somebody_elses_prompt_is_ignored(phone: Admission) -> None:
     assert report(phone, [{"id": "x"}]) == ["ignored"]
     prompt.refresh_from_db()
     assert prompt.armed_at is None
+
+
+def test_an_event_at_an_impossible_time_spoils_nothing(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant, timezone.now() + timedelta(hours=1))
+    broken = {**event(prompt, "armed", timezone.now()), "at": "0001-01-01T00:00:00+14:00"}
+    assert report(phone, [broken]) == ["ignored"]
+    assert get(phone, "/api/v1/me/schedule").status_code == 200
+
+
+def test_somebody_elses_event_id_is_not_said_to_be_stored(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant, timezone.now())
+    sent = event(prompt, "opened", timezone.now())
+    other = trial.redeem(
+        trial.enrol(phone.device.participant.study, "S1-002", "UTC", timezone.now())
+    )
+    theirs = make_prompt(other.device.participant, timezone.now())
+    assert report(other, [{**sent, "prompt_id": str(theirs.pk)}]) == ["stored"]
+    assert report(phone, [sent]) == ["ignored"]
 
 
 def test_a_published_questionnaire_is_read_once_and_for_good(phone: Admission) -> None:

@@ -11,6 +11,7 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from hypothesis import HealthCheck, given, settings, strategies
 
 from ema import audit, enrolment
 from ema.enrolment import Admission
@@ -184,6 +185,84 @@ def test_a_broken_item_is_quarantined_beside_good_ones(phone: Admission, what: s
     assert Quarantine.objects.get().errors == [fault]
     assert statuses(submit(phone, [broken])) == ["quarantined"]
     assert Quarantine.objects.count() == 1
+
+
+HOSTILE = {
+    "an endless exponent": b'{"id": "x", "value": 1e999}',
+    "a monstrous exponent": b'{"id": "x", "value": 1e400000}',
+    "a number of a thousand digits": b'{"id": "x", "value": ' + b"9" * 1000 + b"}",
+    "half an emoji": rb'{"id": "x", "value": "\ud83d"}',
+    "bytes that are no text": b'{"id": "x", "value": "\xff\xfe"}',
+    "a NUL": rb'{"id": "x", "value": "\u0000"}',
+    "not a number": b'{"id": "x", "value": NaN}',
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_nothing_inside_an_item_costs_its_neighbours(phone: Admission, what: str) -> None:
+    good = json.dumps(item(make_prompt(phone.device.participant))).encode()
+    body = b'{"items": [' + HOSTILE[what] + b", " + good + b"]}"
+    answer = post(phone, body)
+    assert statuses(answer) == ["quarantined", "created"]
+    assert answer.json()["items"][0]["id"] == "x"
+    assert "x" in str(Quarantine.objects.get().raw)
+    assert statuses(post(phone, body)) == ["quarantined", "duplicate"]
+    assert Quarantine.objects.count() == 1
+
+
+@settings(
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(noise=strategies.binary(max_size=40))
+def test_no_bytes_at_all_bring_the_server_down(phone: Admission, noise: bytes) -> None:
+    assert post(phone, b'{"items": [' + noise + b"]}").status_code in (200, 400)
+    assert post(phone, b'{"items": ["' + noise + b'"]}').status_code in (200, 400)
+
+
+@pytest.mark.parametrize(
+    "completed_at",
+    ["0001-01-01T00:00:00+14:00", "1899-12-31T00:00:00Z", "9999-12-31T23:59:59-12:00"],
+)
+def test_an_instant_no_clock_shows_is_quarantined(phone: Admission, completed_at: str) -> None:
+    assert statuses(submit(phone, [item(None, completed_at=completed_at)])) == ["quarantined"]
+
+
+def test_an_absurd_clock_leaves_the_answers_time_as_it_was(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+    sent = item(prompt)
+    assert flags(phone, sent, sent_at="2999-01-01T00:00:00Z") == ["clock_skew"]
+    stored = Response.objects.get(pk=sent["id"])
+    assert stored.completed_at_corrected == stored.completed_at
+    assert statuses(submit(phone, [item(None)], sent_at="3995-01-01T00:00:00Z")) == ["created"]
+
+
+def test_of_two_answers_in_a_batch_the_one_completed_first_counts(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant, timezone.now() - timedelta(hours=30))
+    low, high = sorted(str(uuid.uuid4()) for _ in range(2))
+    in_time = (prompt.due_at + timedelta(minutes=2)).isoformat()
+    late = (prompt.due_at + timedelta(hours=20)).isoformat()
+    sent = [item(prompt, id=low, completed_at=late), item(prompt, id=high, completed_at=in_time)]
+    assert statuses(submit(phone, sent)) == ["created", "created"]
+    assert Response.objects.get(pk=high).flags == []
+    assert set(Response.objects.get(pk=low).flags) == {"after_expiry", "duplicate_prompt"}
+    prompt.refresh_from_db()
+    assert prompt.answered_at == Response.objects.get(pk=high).completed_at_corrected
+
+
+def test_an_answer_that_is_not_stored_does_not_count_as_first(
+    study: Study, phone: Admission
+) -> None:
+    other = new_phone(study, "S1-002")
+    taken = item(None)
+    assert statuses(submit(other, [taken])) == ["created"]
+    prompt = make_prompt(phone.device.participant)
+    early = prompt.due_at.isoformat()
+    colliding = item(prompt, id=taken["id"], completed_at=early)
+    real = item(prompt)
+    assert statuses(submit(phone, [colliding, real])) == ["conflict", "created"]
+    assert Response.objects.get(pk=real["id"]).flags == []
 
 
 def flags(phone: Admission, sent: dict[str, Any], **client: Any) -> list[str]:
