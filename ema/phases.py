@@ -88,7 +88,8 @@ def _reached(study: Study) -> Any:
 
 
 def _moves_others(old: Phase | None, new: Phase) -> bool:
-    return old is None or (old.position, old.days) != (new.position, new.days)
+    chain = ("position", "days", "starts", "offset_days", "visit")
+    return old is None or any(getattr(old, name) != getattr(new, name) for name in chain)
 
 
 def _plain(value: Any) -> Any:

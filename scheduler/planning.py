@@ -17,9 +17,9 @@ from django.db import connection, transaction
 from django.db.models import Count
 
 from ema.models import Participant, Phase
-from ema.models.study import Design
 from scheduler.day import Protocol, draw_day
 from scheduler.protocols import protocol_of, validate_protocol
+from scheduler.starts import write_starts
 from scheduler.zones import TZDATA_VERSION, zone_named
 
 __all__ = ["Planned", "plan_prompts", "running_phases", "validate_protocol"]
@@ -83,9 +83,10 @@ def plan_prompts(now: datetime, progress: Callable[[int, int], None] | None = No
     per chunk: what is planned stays planned when a run is stopped.
     """
     refused: Counter[str] = Counter()
-    phases, days_before = running_phases()
-    streams = Streams(phases)
-    behind = _behind(phases, days_before, _last_dates(phases, now, refused))
+    phases = running_phases()
+    streams, last_dates = Streams(phases), _last_dates(phases, now, refused)
+    write_starts(phases.values(), last_dates)
+    behind = _behind(phases, last_dates)
     prompts, participants = 0, set[int]()
     for begin in range(0, len(behind), CHUNK):
         chunk = behind[begin : begin + CHUNK]
@@ -105,19 +106,10 @@ def plan_prompts(now: datetime, progress: Callable[[int, int], None] | None = No
     )
 
 
-def running_phases() -> tuple[dict[int, Phase], dict[int, int]]:
-    """The drawn phases of studies that have started and are not locked, by id.
-
-    With how many study days come before each: phases follow one another, imported ones too.
-    """
-    running = Phase.objects.filter(study__started_at__isnull=False, study__locked_at=None)
-    days: Counter[int] = Counter()
-    days_before: dict[int, int] = {}
-    for phase in running.order_by("study_id", "position"):
-        days_before[phase.pk] = days[phase.study_id]
-        days[phase.study_id] += phase.days
-    drawn = running.exclude(design=Design.IMPORTED).select_related("study")
-    return {phase.pk: phase for phase in drawn}, days_before
+def running_phases() -> dict[int, Phase]:
+    """The drawn phases of studies that have started and are not locked, by id."""
+    running = Phase.objects.drawn().filter(study__started_at__isnull=False, study__locked_at=None)
+    return {phase.pk: phase for phase in running.select_related("study")}
 
 
 def _last_dates(phases: dict[int, Phase], now: datetime, refused: Counter[str]) -> dict[str, date]:
@@ -139,15 +131,13 @@ def _last_dates(phases: dict[int, Phase], now: datetime, refused: Counter[str]) 
 BEHIND = """
 SELECT participant.id, participant.uuid, participant.code, participant.zone,
     participant.windows::text, participant.enrolled_on, stream.phase_id,
-    coalesce(planned.study_on + 1, span.first_on), span.last_on
-FROM unnest(%s::bigint[], %s::bigint[], %s::integer[], %s::integer[])
-    AS stream (phase_id, study_id, days_before, days)
-JOIN ema_participant participant USING (study_id)
+    coalesce(planned.study_on + 1, start.begins_on), span.last_on
+FROM unnest(%s::bigint[], %s::integer[]) AS stream (phase_id, days)
+JOIN ema_phasestart start USING (phase_id)
+JOIN ema_participant participant ON participant.id = start.participant_id
 JOIN unnest(%s::text[], %s::date[]) AS horizon (zone, last_on) USING (zone)
 CROSS JOIN LATERAL (
-    SELECT participant.enrolled_on + stream.days_before AS first_on,
-    least(horizon.last_on, participant.enrolled_on + stream.days_before + stream.days - 1)
-        AS last_on
+    SELECT least(horizon.last_on, start.begins_on + stream.days - 1) AS last_on
 ) span
 LEFT JOIN LATERAL (
     SELECT study_on FROM ema_prompt prompt
@@ -155,19 +145,15 @@ LEFT JOIN LATERAL (
     ORDER BY study_on DESC LIMIT 1
 ) planned ON true
 WHERE participant.withdrawn_at IS NULL
-AND coalesce(planned.study_on + 1, span.first_on) <= span.last_on
-ORDER BY participant.id, stream.days_before
+AND coalesce(planned.study_on + 1, start.begins_on) <= span.last_on
+ORDER BY participant.id, start.begins_on
 """  # `planned` is one step down an index; a last day without windows is looked at every time
 
 
-def _behind(
-    phases: dict[int, Phase], days_before: dict[int, int], last_dates: dict[str, date]
-) -> list[Stretch]:
+def _behind(phases: dict[int, Phase], last_dates: dict[str, date]) -> list[Stretch]:
     """Whoever lacks prompts, and for which days, in one query."""
     arguments: list[Any] = [
         list(phases),
-        [phase.study_id for phase in phases.values()],
-        [days_before[key] for key in phases],
         [phase.days for phase in phases.values()],
         list(last_dates),
         list(last_dates.values()),
@@ -233,9 +219,11 @@ COPY = f"COPY drawn ({_names}) FROM STDIN (FORMAT BINARY)"
 INSERT = f"""
 INSERT INTO ema_prompt ({_names}, tzdata, planned_at, cancelled_at, cancel_reason, undelivered)
 SELECT {_drawn}, %(tzdata)s, %(now)s,
-    CASE WHEN drawn.due_at < participant.enrolled_at THEN %(now)s::timestamptz END,
-    CASE WHEN drawn.due_at < participant.enrolled_at THEN 'before_enrolment' ELSE '' END, ''
+    CASE WHEN drawn.due_at < start.known_at THEN %(now)s::timestamptz END,
+    CASE WHEN drawn.due_at < participant.enrolled_at THEN 'before_enrolment'
+        WHEN drawn.due_at < start.known_at THEN 'before_start' ELSE '' END, ''
 FROM drawn JOIN ema_participant participant ON participant.id = drawn.participant_id
+JOIN ema_phasestart start USING (participant_id, phase_id)
 ORDER BY drawn.participant_id, drawn.phase_id, drawn.study_on, drawn.ordinal
 ON CONFLICT (participant_id, phase_id, study_on, ordinal) DO NOTHING
 """  # noqa: S608 - of constants; one order for all, so that two planners wait and never deadlock

@@ -127,8 +127,8 @@ def _prompt_columns(scope: Scope) -> Sequence[Column]:
         word(
             "missing_reason",
             "prompt.state_reason",
-            "Why a cancelled or undelivered prompt has no answer: before_enrolment, withdrawn, "
-            "paused, superseded; no_device, channel_failed, system. Empty otherwise.",
+            "Why a cancelled or undelivered prompt has no answer: before_enrolment, before_start, "
+            "withdrawn, paused, superseded; no_device, channel_failed, system. Empty otherwise.",
         ),
         number(
             "latency_s",

@@ -9,9 +9,9 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ema import access, enrolment, urine
+from ema import access, enrolment, urine, visits
 from ema.admin.site import COORDINATORS, ParticipantRecordAdmin, RecordAdmin, actor
-from ema.models import Participant, Prompt, Quarantine, Response, Site, UrineTest
+from ema.models import Participant, Prompt, Quarantine, Response, Site, UrineTest, Visit
 from ema.prompt_state import state_expression
 
 OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
@@ -105,6 +105,53 @@ class ParticipantAdmin(RecordAdmin):
         shown = f"{code[:4]}-{code[4:8]}-{code[8:]}"
         text = f"Code for {participant.code}: {shown} (shown once, valid {hours} hours)"
         self.message_user(request, text, messages.SUCCESS)
+
+
+class VisitForm(forms.ModelForm[Visit]):
+    class Meta:
+        model = Visit
+        fields = ["participant", "key", "on_date"]
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse here what the step would refuse."""
+        cleaned = super().clean() or {}
+        if all(cleaned.get(name) for name in ("participant", "key", "on_date")):
+            try:
+                visits.refuse_wrong_visit(**cleaned, now=timezone.now())
+            except visits.VisitRefused as error:
+                self.add_error(None, str(error))
+        return cleaned
+
+
+@admin.register(Visit)
+class VisitAdmin(ParticipantRecordAdmin):
+    """Visits at which phases start: add one when it has taken place."""
+
+    form = VisitForm
+    writers = COORDINATORS
+    list_display = ["participant", "key", "on_date", "recorded_at"]
+    list_filter = [*OWN_PARTICIPANTS, "key"]
+    list_select_related = ["participant"]
+    search_fields = ["participant__code"]
+
+    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return False
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        sites = access.sites_for(request.user, "coordinator")
+        kwargs["queryset"] = Participant.objects.active().filter(site__in=sites)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
+
+    def save_model(
+        self, request: HttpRequest, obj: Visit, form: ModelForm[Any], change: bool
+    ) -> None:
+        obj.pk = visits.record_visit(
+            participant=obj.participant,
+            key=obj.key,
+            on_date=obj.on_date,
+            now=timezone.now(),
+            actor=actor(request),
+        ).pk
 
 
 @admin.register(Prompt)

@@ -46,7 +46,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('key', models.SlugField(max_length=40)),
-                ('position', models.PositiveSmallIntegerField(help_text='1 is first; phases follow one another.')),
+                ('position', models.PositiveSmallIntegerField(help_text='1 is first; its place in the chain.')),
                 ('days', models.PositiveSmallIntegerField(default=98, validators=[django.core.validators.MinValueValidator(1)])),
                 ('design', models.CharField(choices=[('circle', 'circle: gap kept, every waking second equally likely'), ('stratified', 'stratified: one in each equal block'), ('stratified_rotated', 'stratified and rotated: most even'), ('uniform', 'uniform: no minimum gap'), ('fixed', 'fixed local times'), ('imported', 'imported: prompts came with the data, none are drawn')], default='circle', max_length=20)),
                 ('prompts_per_day', models.PositiveSmallIntegerField(default=4, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(48)])),
@@ -55,6 +55,9 @@ class Migration(migrations.Migration):
                 ('fixed_times', models.JSONField(blank=True, default=list, help_text='For the fixed design: ["09:00", "21:00"].')),
                 ('expires_after', models.DurationField(default=datetime.timedelta(seconds=1800))),
                 ('reminders_after', models.JSONField(blank=True, default=ema.models.study.no_reminders, help_text='Minutes after the prompt: [15].')),
+                ('offset_days', models.PositiveSmallIntegerField(default=0, help_text='Days from what it starts at to its first day.')),
+                ('starts', models.CharField(choices=[('previous_phase', 'the end of the phase before it (the first: enrolment)'), ('enrolment', 'the date of enrolment'), ('allocation', 'the date of allocation'), ('visit', 'the date of a visit')], default='previous_phase', max_length=20)),
+                ('visit', models.SlugField(blank=True, help_text='Key of the visit it starts at, such as discharge.', max_length=40)),
             ],
             options={
                 'ordering': ['study', 'position'],
@@ -124,7 +127,7 @@ class Migration(migrations.Migration):
                 ('opened_at', models.DateTimeField(blank=True, null=True)),
                 ('answered_at', models.DateTimeField(blank=True, null=True)),
                 ('cancelled_at', models.DateTimeField(blank=True, null=True)),
-                ('cancel_reason', models.CharField(blank=True, choices=[('before_enrolment', 'due before the participant enrolled that day'), ('withdrawn', 'the participant withdrew'), ('paused', 'the participant paused'), ('superseded', 'another schedule took its place')], max_length=20)),
+                ('cancel_reason', models.CharField(blank=True, choices=[('before_enrolment', 'due before the participant enrolled that day'), ('before_start', 'due before it was known that the phase begins'), ('withdrawn', 'the participant withdrew'), ('paused', 'the participant paused'), ('superseded', 'another schedule took its place')], max_length=20)),
                 ('undelivered', models.CharField(blank=True, choices=[('no_device', 'the participant had no phone'), ('channel_failed', 'the channel refused or failed'), ('system', 'the scheduler did not run in time')], max_length=20)),
                 ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='prompts', to='ema.participant')),
                 ('phase', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='prompts', to='ema.phase')),
@@ -543,6 +546,52 @@ class Migration(migrations.Migration):
                 'ordering': ['-registered_at'],
                 'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ['webpush', 'fcm', 'apns'])), name='a_push_registration_is_of_a_known_kind'), models.CheckConstraint(condition=models.Q(('address', ''), _negated=True), name='a_push_registration_has_an_address'), models.CheckConstraint(condition=models.Q(models.Q(('kind', 'webpush'), _negated=True), ('keys__has_keys', ['p256dh', 'auth']), _connector='OR'), name='a_web_push_registration_has_its_keys'), models.CheckConstraint(condition=models.Q(models.Q(('death', ''), ('died_at__isnull', True)), models.Q(('died_at__isnull', False), models.Q(('death', ''), _negated=True)), _connector='OR'), name='a_dead_push_registration_says_why'), models.CheckConstraint(condition=models.Q(('died_at__isnull', True), ('died_at__gte', models.F('registered_at')), _connector='OR'), name='a_push_registration_dies_after_it_was_made')],
             },
+        ),
+        migrations.CreateModel(
+            name='PhaseStart',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('begins_on', models.DateField(help_text="In the participant's zone.")),
+                ('known_at', models.DateTimeField(help_text='Prompts due before this are not sent.')),
+                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='phase_starts', to='ema.participant')),
+                ('phase', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='starts_of', to='ema.phase')),
+            ],
+            options={
+                'ordering': ['participant', 'begins_on'],
+            },
+        ),
+        migrations.CreateModel(
+            name='Visit',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('key', models.SlugField(max_length=40)),
+                ('on_date', models.DateField(help_text="In the participant's zone.")),
+                ('recorded_at', models.DateTimeField()),
+                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='visits', to='ema.participant')),
+            ],
+            options={
+                'ordering': ['participant', 'on_date'],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='phase',
+            constraint=models.CheckConstraint(condition=models.Q(('starts__in', ['previous_phase', 'enrolment', 'allocation', 'visit'])), name='phase_starts_at_a_known_point'),
+        ),
+        migrations.AddConstraint(
+            model_name='phase',
+            constraint=models.CheckConstraint(condition=models.Q(models.Q(('starts', 'visit'), models.Q(('visit', ''), _negated=True)), models.Q(models.Q(('starts', 'visit'), _negated=True), ('visit', '')), _connector='OR'), name='a_phase_names_the_visit_it_starts_at', violation_error_message='Name the visit that the phase starts at, or no visit.'),
+        ),
+        migrations.AddConstraint(
+            model_name='phasestart',
+            constraint=models.UniqueConstraint(fields=('participant', 'phase'), name='a_phase_begins_once_for_a_participant'),
+        ),
+        migrations.AddConstraint(
+            model_name='visit',
+            constraint=models.UniqueConstraint(fields=('participant', 'key'), name='a_visit_takes_place_once', violation_error_message='This visit of the participant is recorded already.'),
+        ),
+        migrations.AddConstraint(
+            model_name='visit',
+            constraint=models.CheckConstraint(condition=models.Q(('key', ''), _negated=True), name='a_visit_has_a_key'),
         ),
         migrations.RunSQL(sql=REFUSE_CHANGES, reverse_sql=ALLOW_CHANGES),
     ]

@@ -9,6 +9,7 @@ from ema.models.questionnaire import Item, Questionnaire, QuestionnaireVersion
 from ema.models.response import Quarantine, Response
 from ema.models.study import Arm, Membership, Phase, Site, Study
 from ema.models.urine import UrineTest
+from ema.models.visit import PhaseStart, Visit
 
 __all__ = [
     "Allocation",
@@ -20,6 +21,7 @@ __all__ = [
     "Membership",
     "Participant",
     "Phase",
+    "PhaseStart",
     "PhoneEvent",
     "Prompt",
     "PushRegistration",
@@ -30,4 +32,5 @@ __all__ = [
     "Site",
     "Study",
     "UrineTest",
+    "Visit",
 ]

@@ -13,6 +13,7 @@ from ema.models.study import Phase
 
 class CancelReason(models.TextChoices):
     BEFORE_ENROLMENT = "before_enrolment", "due before the participant enrolled that day"
+    BEFORE_START = "before_start", "due before it was known that the phase begins"
     WITHDRAWN = "withdrawn", "the participant withdrew"
     PAUSED = "paused", "the participant paused"
     SUPERSEDED = "superseded", "another schedule took its place"

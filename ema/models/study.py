@@ -124,12 +124,26 @@ class Design(models.TextChoices):
     IMPORTED = "imported", "imported: prompts came with the data, none are drawn"
 
 
+class Start(models.TextChoices):
+    PREVIOUS_PHASE = "previous_phase", "the end of the phase before it (the first: enrolment)"
+    ENROLMENT = "enrolment", "the date of enrolment"
+    ALLOCATION = "allocation", "the date of allocation"
+    VISIT = "visit", "the date of a visit"
+
+
 class Phase(models.Model):
     """A stretch of study days with one sampling protocol."""
 
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="phases")
     key = models.SlugField(max_length=40)
-    position = models.PositiveSmallIntegerField(help_text="1 is first; phases follow one another.")
+    position = models.PositiveSmallIntegerField(help_text="1 is first; its place in the chain.")
+    starts = models.CharField(max_length=20, choices=Start, default=Start.PREVIOUS_PHASE)
+    offset_days = models.PositiveSmallIntegerField(
+        default=0, help_text="Days from what it starts at to its first day."
+    )
+    visit = models.SlugField(
+        max_length=40, blank=True, help_text="Key of the visit it starts at, such as discharge."
+    )
     days = models.PositiveSmallIntegerField(default=98, validators=[MinValueValidator(1)])
     questionnaire = models.ForeignKey(
         "ema.QuestionnaireVersion", on_delete=models.PROTECT, related_name="phases"
@@ -163,6 +177,14 @@ class Phase(models.Model):
                 fields=["study", "position"], name="phase_position_is_unique_in_its_study"
             ),
             models.CheckConstraint(condition=Q(days__gte=1), name="phase_lasts_at_least_one_day"),
+            models.CheckConstraint(
+                condition=Q(starts__in=Start.values), name="phase_starts_at_a_known_point"
+            ),
+            models.CheckConstraint(
+                condition=(Q(starts="visit") & ~Q(visit="")) | (~Q(starts="visit") & Q(visit="")),
+                name="a_phase_names_the_visit_it_starts_at",
+                violation_error_message="Name the visit that the phase starts at, or no visit.",
+            ),
             models.CheckConstraint(
                 condition=Q(prompts_per_day__gte=1), name="phase_has_at_least_one_prompt_a_day"
             ),

@@ -15,7 +15,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        for phase in running_phases()[0].values():
+        for phase in running_phases().values():
             for problem in validate_protocol(phase, timezone.now()):
                 self.stderr.write(f"Study {phase.study}, phase {phase}: {problem}")
         planned = plan_prompts(timezone.now(), self._progress)

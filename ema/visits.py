@@ -1,0 +1,54 @@
+"""Visits: recorded once, so that the phases that start at them can begin."""
+
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from django.db import IntegrityError, transaction
+
+from ema import audit
+from ema.audit import Actor
+from ema.models import Participant, Phase, Visit
+
+
+class VisitRefused(ValueError):
+    """The visit cannot be recorded like this; the message says what would be right."""
+
+
+def record_visit(
+    *, participant: Participant, key: str, on_date: date, now: datetime, actor: Actor
+) -> Visit:
+    """A visit of a participant; phases that start at it begin from its date."""
+    refuse_wrong_visit(participant=participant, key=key, on_date=on_date, now=now)
+    try:
+        with transaction.atomic():
+            visit = Visit.objects.create(
+                participant=participant, key=key, on_date=on_date, recorded_at=now
+            )
+            audit.record(
+                actor=actor,
+                action="visit.recorded",
+                subject=f"participant {participant.code}",
+                study=participant.study,
+                after={"key": key, "on_date": on_date.isoformat()},
+            )
+    except IntegrityError as error:
+        if "a_visit_takes_place_once" not in str(error):
+            raise
+        message = f"Visit {key!r} of participant {participant.code} is recorded already."
+        raise VisitRefused(message) from error
+    return visit
+
+
+def refuse_wrong_visit(*, participant: Participant, key: str, on_date: date, now: datetime) -> None:
+    """Raise VisitRefused when no phase starts at such a visit, or the date cannot be."""
+    named = Phase.objects.filter(study=participant.study_id).exclude(visit="")
+    keys = list(named.order_by("position").values_list("visit", flat=True))
+    if key not in keys:
+        known = ", ".join(dict.fromkeys(keys)) or "none"
+        raise VisitRefused(f"No phase starts at a visit {key!r}. Phases start at: {known}.")
+    today = now.astimezone(ZoneInfo(participant.zone)).date()
+    if not participant.enrolled_on <= on_date <= today:
+        raise VisitRefused(
+            f"A visit lies between enrolment ({participant.enrolled_on}) and today ({today}), "
+            f"not on {on_date}."
+        )
