@@ -15,7 +15,7 @@ import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from ema import push_settings
+from ema import push_settings, setting_values
 from ema.embedded_servers import Addresses
 
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[Study] and the like be written
@@ -27,20 +27,16 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 
 
 def _read(kind: str, name: str, default: Any) -> Any:
-    """One environment variable, or a sentence that names it."""
-    try:
-        return getattr(env, kind)(name, default=default)
-    except (ValueError, TypeError) as error:
-        wanted = {"int": "a whole number", "float": "a number", "bool": "on or off"}[kind]
-        message = f"{name}={env.str(name)!r} is wrong: it must be {wanted}."
-        raise ImproperlyConfigured(message) from error
+    """One environment variable, or a sentence that names it and says what is right."""
+    text = env.str(name, default=None)
+    return default if text is None else setting_values.parsed(name, text, kind)
 
 
 # --- where things are -------------------------------------------------------------------
 
 STATE_DIR = Path(env.str("FOURBEAT_STATE_DIR", default=str(BASE_DIR / ".data"))).expanduser()
 DATABASE_URL = env.str("DATABASE_URL", default="")
-REDIS_URL = env.str("REDIS_URL", default="")
+REDIS_URL = env.str("REDIS_URL", default="") and _read("redis", "REDIS_URL", "")
 LOCAL = not DATABASE_URL  # one machine, embedded servers, a key made on first start
 ADDRESSES = Addresses.of(STATE_DIR)
 
@@ -90,16 +86,17 @@ def _database() -> dict[str, Any]:
         except (ValueError, TypeError) as error:
             message = "DATABASE_URL cannot be read: write postgres://user:password@host:5432/name."
             raise ImproperlyConfigured(message) from error
-        if found.get("ENGINE") != "django.db.backends.postgresql":
+        if found.get("ENGINE") != "django.db.backends.postgresql" or not found.get("NAME"):
             message = (
-                "DATABASE_URL must name a PostgreSQL server: postgres://user:password@host/name."
+                "DATABASE_URL must name a PostgreSQL server and a database on it: "
+                "postgres://user:password@host/name."
             )
             raise ImproperlyConfigured(message)
     options = {**found.get("OPTIONS", {}), "connect_timeout": 5}
     return {**found, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
 
 
-DEBUG = _read("bool", "DEBUG", False)
+DEBUG = _read("switch", "DEBUG", False)
 SECRET_KEY = _secret_key()
 ALLOWED_HOSTS: list[str] = env.list(
     "ALLOWED_HOSTS", default=["localhost", "127.0.0.1", "[::1]"] if LOCAL else []
@@ -207,8 +204,8 @@ REST_FRAMEWORK = {
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "EXCEPTION_HANDLER": "ema.api.errors.as_problem",
     "UNAUTHENTICATED_USER": None,
-    "NUM_PROXIES": _read("int", "TRUSTED_PROXIES", 0),
-    "DEFAULT_THROTTLE_RATES": {"redeem": env.str("REDEEM_RATE", default="20/min")},
+    "NUM_PROXIES": _read("count", "TRUSTED_PROXIES", 0),
+    "DEFAULT_THROTTLE_RATES": {"redeem": _read("rate", "REDEEM_RATE", "20/min")},
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Fourbeat",
@@ -239,10 +236,10 @@ CELERY_TASK_ROUTES = {"scheduler.tasks.dispatch_due": {"queue": "delivery"}}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 
-PLAN_EVERY_S = _read("float", "PLAN_EVERY_S", 20.0)
-DISPATCH_EVERY_S = _read("float", "DISPATCH_EVERY_S", 5.0)
-COUPLE_EVERY_S = _read("float", "COUPLE_EVERY_S", 20.0)
-SNAPSHOT_EVERY_S = _read("float", "SNAPSHOT_EVERY_S", 10.0)
+PLAN_EVERY_S = _read("seconds", "PLAN_EVERY_S", 20.0)
+DISPATCH_EVERY_S = _read("seconds", "DISPATCH_EVERY_S", 5.0)
+COUPLE_EVERY_S = _read("seconds", "COUPLE_EVERY_S", 20.0)
+SNAPSHOT_EVERY_S = _read("seconds", "SNAPSHOT_EVERY_S", 10.0)
 CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks change
     task: {"task": task, "schedule": every, "options": {"expires": every}}
     for task, every in {
@@ -274,5 +271,5 @@ LOGGING = {
     "disable_existing_loggers": False,
     "formatters": {"line": {"format": "{asctime} {levelname} {name}: {message}", "style": "{"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
-    "root": {"handlers": ["stderr"], "level": env.str("LOG_LEVEL", default="WARNING")},
+    "root": {"handlers": ["stderr"], "level": _read("level", "LOG_LEVEL", "WARNING")},
 }

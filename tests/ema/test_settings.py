@@ -27,8 +27,20 @@ def manage(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]
 @pytest.mark.parametrize(
     ("environ", "sentence"),
     [
-        ({"PLAN_EVERY_S": "soon"}, "PLAN_EVERY_S='soon' is wrong: it must be a number."),
-        ({"TRUSTED_PROXIES": "two"}, "TRUSTED_PROXIES='two' is wrong: it must be a whole number."),
+        ({"PLAN_EVERY_S": "soon"}, "PLAN_EVERY_S='soon' is wrong: it must be a number of seconds"),
+        ({"PLAN_EVERY_S": "0"}, "PLAN_EVERY_S='0' is wrong: it must be a number of seconds above"),
+        ({"DISPATCH_EVERY_S": "-5"}, "DISPATCH_EVERY_S='-5' is wrong"),
+        ({"COUPLE_EVERY_S": "nan"}, "COUPLE_EVERY_S='nan' is wrong"),
+        ({"SNAPSHOT_EVERY_S": "inf"}, "SNAPSHOT_EVERY_S='inf' is wrong"),
+        ({"TRUSTED_PROXIES": "two"}, "TRUSTED_PROXIES='two' is wrong: it must be a whole number"),
+        ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES='-1' is wrong: it must be a whole number, 0"),
+        ({"DEBUG": "maybe"}, "DEBUG='maybe' is wrong: it must be on or off."),
+        ({"LOG_LEVEL": "foo"}, "LOG_LEVEL='foo' is wrong: it must be one of DEBUG, INFO,"),
+        ({"REDEEM_RATE": "abc"}, "REDEEM_RATE='abc' is wrong: it must be a number per second"),
+        ({"REDEEM_RATE": "5/fortnight"}, "REDEEM_RATE='5/fortnight' is wrong"),
+        ({"REDIS_URL": "foo"}, "REDIS_URL='foo' is wrong: it must be redis://host:6379/0"),
+        ({"REDIS_URL": "redis://host:port/0"}, "REDIS_URL='redis://host:port/0' is wrong"),
+        ({"REDIS_URL": "redis://"}, "REDIS_URL='redis://' is wrong"),
         ({"DELIVERY_CHANNEL": "pigeon"}, "DELIVERY_CHANNEL='pigeon' is wrong"),
         ({"DELIVERY_CHANNEL": "webhook"}, "DELIVERY_WEBHOOK_URL must be an http(s) address"),
         ({"PUSH_HOSTS": "https://a.org/"}, "PUSH_HOSTS: 'https://a.org/' is wrong"),
@@ -36,6 +48,7 @@ def manage(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]
         ({**SERVER, "SECRET_KEY": "short"}, "SECRET_KEY shorter than 32 characters"),
         ({**SERVER, "SECRET_KEY": KEY, "ALLOWED_HOSTS": "*"}, "* in ALLOWED_HOSTS"),
         ({**SERVER, "SECRET_KEY": KEY, "DEBUG": "on"}, "must not run with DEBUG on"),
+        ({"DATABASE_URL": "postgres://"}, "DATABASE_URL must name a PostgreSQL server and a data"),
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL must name a PostgreSQL server"),
         ({"DATABASE_URL": "mysql://a@b/c"}, "DATABASE_URL must name a PostgreSQL server"),
         ({"DATABASE_URL": "postgres://a:b@host:port/c"}, "DATABASE_URL cannot be read"),
@@ -46,6 +59,18 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], sentence: str) -> Non
     assert ended.returncode == 2, ended.stdout
     assert sentence in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"DEBUG": "", "REDIS_URL": "", "LOG_LEVEL": "info", "REDEEM_RATE": "100000/min"},
+        {"DEBUG": "True", "REDIS_URL": "rediss://:word@host", "PLAN_EVERY_S": "0.5"},
+        {"DEBUG": "off", "REDIS_URL": "unix:///tmp/valkey.sock", "REDEEM_RATE": "1/hour"},
+    ],
+)
+def test_right_settings_are_taken(environ: dict[str, str]) -> None:
+    assert manage("check", SECRET_KEY=KEY, **environ).returncode == 0
 
 
 def test_a_database_that_cannot_be_reached_is_named() -> None:
