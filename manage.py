@@ -6,7 +6,8 @@ import sys
 
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
-from django.core.management import execute_from_command_line
+from django.core.management import ManagementUtility
+from django.core.management.base import BaseCommand
 from django.db import OperationalError
 
 from ema import embedded
@@ -15,13 +16,24 @@ NEED_NO_SERVERS = {"help", "version", "check", "fit", "collectstatic", "spectacu
 WRONG_SET_UP = 2
 
 
+class CommandLine(ManagementUtility):
+    """Django's, which starts servers for the commands that need them."""
+
+    def fetch_command(self, subcommand: str) -> BaseCommand:
+        try:
+            command = super().fetch_command(subcommand)
+        except SystemExit:  # it said that there is no such command
+            sys.exit(WRONG_SET_UP)
+        if needs_servers(self.argv):
+            embedded.ensure_where_unset(settings.STATE_DIR)
+        return command
+
+
 def main() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ema.settings")
     try:
-        state_dir = settings.STATE_DIR
-        if needs_servers(sys.argv):
-            embedded.ensure_where_unset(state_dir)
-        execute_from_command_line(sys.argv)
+        settings.STATE_DIR  # noqa: B018 - a wrong setting is refused before anything else
+        CommandLine(sys.argv).execute()
     except (embedded.EmbeddedServersError, ImproperlyConfigured) as error:
         print(error, file=sys.stderr)  # noqa: T201 - a sentence for whoever set it up
         sys.exit(WRONG_SET_UP)

@@ -4,6 +4,7 @@
 started through `manage.py`, like anywhere else, and are stopped in the reverse order.
 """
 
+import errno
 import os
 import signal
 import socket
@@ -90,14 +91,22 @@ def free_port(host: str = "127.0.0.1") -> int:
         return int(probe.getsockname()[1])
 
 
-def port_is_taken(host: str, port: int) -> bool:
+def refuse_unusable_port(host: str, port: int) -> None:
+    """StackError where a server cannot listen, saying why."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((host, port))
-        except OSError:
-            return True
-    return False
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise StackError(
+                    f"Port {port} of {host} is in use, perhaps by another demo or server: open "
+                    f"http://{host}:{port}/, or name another with --port."
+                ) from error
+            raise StackError(
+                f"Nothing can listen on {host}, port {port} ({error.strerror}): name an address "
+                "of this machine with --host, and a port that this user may open."
+            ) from error
 
 
 def wait_for_web(part: Part, url: str) -> None:
@@ -132,8 +141,7 @@ def start_web(
     host: str, port: int, workers: int = 1, environ: Mapping[str, str] | None = None
 ) -> Part:
     """A web server that answers already."""
-    if port_is_taken(host, port):
-        raise StackError(f"Port {port} of {host} is in use: name another with --port.")
+    refuse_unusable_port(host, port)
     options = ["--host", host, "--port", str(port), "--workers", str(workers)]
     part = start_part(f"web-{port}", "web", *options, environ=environ)
     with ExitStack() as undo:

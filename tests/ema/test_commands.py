@@ -1,5 +1,6 @@
 """Commands of the records: granting roles, serving."""
 
+import re
 import socket
 
 import pytest
@@ -8,6 +9,7 @@ from django.core.management import CommandError, call_command
 
 from ema.models import Membership
 from tests import trial
+from tests.ema.test_settings import manage
 
 pytestmark = pytest.mark.django_db
 
@@ -49,3 +51,38 @@ def test_a_port_in_use_is_named() -> None:
         port = taken.getsockname()[1]
         with pytest.raises(CommandError, match=f"Port {port} of 127.0.0.1 is in use"):
             call_command("web", port=port)
+
+
+def test_a_host_of_another_machine_is_not_called_a_port_in_use() -> None:
+    with pytest.raises(CommandError, match=r"Nothing can listen on 192\.0\.2\.1, port 8000"):
+        call_command("web", host="192.0.2.1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["serve", "--port", "70000"], "'70000' is not a whole number from 1 to 65535"),
+        (["serve", "--port", "0"], "'0' is not a whole number from 1 to 65535"),
+        (["web", "--port", "http"], "'http' is not a whole number from 1 to 65535"),
+        (["web", "--workers", "0"], "'0' is not a whole number from 1"),
+        (["worker", "--concurrency", "-1"], "'-1' is not a whole number from 1"),
+        (["worker", "--queues", "foo,"], "there is no queue 'foo' in 'foo,': write trial or"),
+        (["worker", "--queues", "trial,"], "there is no queue '' in 'trial,'"),
+    ],
+)
+def test_an_option_out_of_range_is_refused_in_a_sentence(
+    arguments: list[str], sentence: str
+) -> None:
+    with pytest.raises(CommandError, match=re.escape(sentence)):
+        call_command(*arguments)
+
+
+def test_the_command_line_ends_with_2_when_it_is_used_wrongly() -> None:
+    for arguments, sentence in {
+        ("nosuch",): "Unknown command: 'nosuch'",
+        ("serve", "--port", "70000"): "argument --port: '70000' is not",
+    }.items():
+        ended = manage(*arguments)
+        assert ended.returncode == 2
+        assert sentence in ended.stderr
+        assert "Traceback" not in ended.stderr

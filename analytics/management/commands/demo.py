@@ -94,11 +94,7 @@ class Command(BaseCommand):
     def _run(self, wanted: Wanted, options: dict[str, Any], parts: ExitStack) -> None:
         """The whole way, on one page."""
         now, port = timezone.now(), options["port"]
-        if stack.port_is_taken(HOST, port):
-            raise StackError(
-                f"Port {port} is in use, perhaps by another demo: open http://{HOST}:{port}/, or "
-                "name another with --port."
-            )
+        stack.refuse_unusable_port(HOST, port)
         self.stdout.write(f"{SIMULATED}\n")
         with progress("Tables are made", 1) as step:
             call_command("migrate", verbosity=0)

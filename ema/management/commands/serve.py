@@ -8,6 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ema import stack
+from ema.management.options import port, processes
 from ema.stack import Part, StackError
 
 LOOK_EVERY_S = 1.0
@@ -23,20 +24,22 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default="127.0.0.1", help="default: this machine only")
-        parser.add_argument("--port", type=int, default=8000, help="default: 8000")
-        parser.add_argument("--workers", type=int, default=1, help="web processes. Default: 1")
+        parser.add_argument("--port", type=port, default=8000, help="default: 8000")
+        parser.add_argument(
+            "--workers", type=processes, default=1, help="web processes. Default: 1"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        host, port, workers = options["host"], options["port"], options["workers"]
+        host, number, workers = options["host"], options["port"], options["workers"]
         starts: list[Callable[[], Part]] = [
-            lambda: stack.start_web(host, port, workers),
+            lambda: stack.start_web(host, number, workers),
             *stack.JOBS,
         ]
         kept: list[Part] = []
         try:
             with stack.stopped_in_order():
                 kept += [start() for start in starts]
-                self.stdout.write(f"http://{host}:{port}/ is served until Ctrl-C.")
+                self.stdout.write(f"http://{host}:{number}/ is served until Ctrl-C.")
                 self._keep(kept, starts)
         except KeyboardInterrupt:
             self.stdout.write("Stopped.")

@@ -5,6 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandParser
 
 from ema.celery import app
+from ema.management.options import processes, queues
 
 
 class Command(BaseCommand):
@@ -15,9 +16,11 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument(
-            "--queues", default="trial", help="trial, delivery, or both with a comma"
+            "--queues", type=queues, default="trial", help="trial, delivery, or both with a comma"
         )
-        parser.add_argument("--concurrency", type=int, default=1, help="processes. Default: 1")
+        parser.add_argument(
+            "--concurrency", type=processes, default=1, help="processes. Default: 1"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         app.worker_main(
