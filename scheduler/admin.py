@@ -13,8 +13,13 @@ from scheduler.models import Delivery
 
 @admin.register(Delivery)
 class DeliveryAdmin(RecordAdmin):
+    site_path = "prompt__participant__site"
     list_display = ["participant", "due_at", "channel", "attempts", "sent_at", "failure"]
-    list_filter = ["prompt__participant__study", "prompt__participant__site", "channel"]
+    list_filter = [
+        ("prompt__participant__study", admin.RelatedOnlyFieldListFilter),
+        ("prompt__participant__site", admin.RelatedOnlyFieldListFilter),
+        "channel",
+    ]
     date_hierarchy = "due_at"
     search_fields = ["prompt__participant__code"]
 

@@ -92,9 +92,13 @@ class ParticipantAdmin(RecordAdmin):
         obj.pk = enrolled.pk
         self._show_code(request, enrolled)
 
-    @admin.action(description="Issue a one-time code for a phone")
+    @admin.action(description="Issue a one-time code for a phone", permissions=["change"])
     def issue_codes(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:
-        for participant in queryset.filter(withdrawn_at=None):
+        own = self.changeable(request, queryset)
+        for participant in queryset.exclude(pk__in=own.values("pk")):
+            text = f"No code for {participant.code}: you do not coordinate its site."
+            self.message_user(request, text, messages.ERROR)
+        for participant in own.filter(withdrawn_at=None):
             self._show_code(request, participant)
 
     def _show_code(self, request: HttpRequest, participant: Participant) -> None:
@@ -157,7 +161,7 @@ class VisitAdmin(ParticipantRecordAdmin):
 @admin.register(Prompt)
 class PromptAdmin(ParticipantRecordAdmin):
     list_display = ["participant", "study_on", "ordinal", "due_at", "state", "sent_at"]
-    list_filter = [*OWN_PARTICIPANTS, "phase"]
+    list_filter = [*OWN_PARTICIPANTS, ("phase", admin.RelatedOnlyFieldListFilter)]
     date_hierarchy = "due_at"
     search_fields = ["participant__code"]
 

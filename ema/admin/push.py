@@ -28,6 +28,7 @@ class DeadFilter(admin.SimpleListFilter):
 class PushRegistrationAdmin(RecordAdmin):
     """The address itself stays hidden: whoever knows it can reach the phone."""
 
+    site_path = "device__participant__site"
     list_display = ["participant", "kind", "registered_at", "died_at", "death"]
     list_filter = [
         ("device__participant__study", admin.RelatedOnlyFieldListFilter),

@@ -4,12 +4,15 @@ from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth.forms import AuthenticationForm
+from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 
 from ema import access
 from ema.audit import Actor
 from ema.models.study import Role
+
+FILTER_LOOKUPS = ("", "__exact", "__in", "__isnull", "__isempty", "__id__exact", "__id__in")
 
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 OPERATORS = frozenset(Role.values)
@@ -32,15 +35,64 @@ def actor(request: HttpRequest) -> Actor:
     return Actor(user=request.user if request.user.is_authenticated else None, door="admin")
 
 
-class RecordAdmin(ModelAdmin[Any]):
-    """Records of a study: who may read and who may add or change is a matter of role."""
+class ShownFieldsAdmin(ModelAdmin[Any]):
+    """Addresses filter by what the screen shows and by nothing beyond: no way round to an arm."""
+
+    def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:
+        assert request is not None  # noqa: S101 - Django 5.2 always passes it
+        may = self._filters(lookup, request) or self._shows(lookup, request)
+        return may and super().lookup_allowed(lookup, value, request)
+
+    def _filters(self, lookup: str, request: HttpRequest) -> bool:
+        """Whether this is a parameter of one of the screen's own filters."""
+        for entry in self.get_list_filter(request):
+            named = entry[0] if isinstance(entry, list | tuple) else entry
+            name = getattr(named, "parameter_name", named)
+            if lookup in {f"{name}{ending}" for ending in FILTER_LOOKUPS}:
+                return True
+        return False
+
+    def _shows(self, lookup: str, request: HttpRequest) -> bool:
+        """Whether this asks about a field of the record itself that the screen shows."""
+        name = lookup.split("__", maxsplit=1)[0]
+        try:
+            field = self.opts.get_field(name)
+        except FieldDoesNotExist:
+            return False
+        shown = {"id", self.date_hierarchy, *self.get_list_display(request)}
+        shown |= set(self.get_fields(request))
+        return field.concrete and not field.is_relation and name in shown
+
+    def to_field_allowed(self, request: HttpRequest, to_field: str) -> bool:
+        """Pop-ups refer to records by their own fields only."""
+        try:
+            field = self.opts.get_field(to_field)
+        except FieldDoesNotExist:
+            return False
+        is_own = field.concrete and not field.is_relation
+        return is_own and super().to_field_allowed(request, to_field)
+
+
+class RecordAdmin(ShownFieldsAdmin):
+    """Records of a study: who may read and who may add or change is a matter of role.
+
+    `site_path` leads from the record to its site: writers hold their role there.
+    """
 
     readers = OPERATORS
     writers: frozenset[str] = frozenset()
+    site_path = "site"
     actions_on_top = True
 
     def _holds(self, request: HttpRequest, roles: frozenset[str]) -> bool:
         return bool(roles) and access.studies_for(request.user, *roles).exists()
+
+    def changeable(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        """Those records at whose site the user holds a writing role."""
+        if not self.writers:
+            return queryset.none()
+        sites = access.sites_for(request.user, *self.writers)
+        return queryset.filter(**{f"{self.site_path}__in": sites})
 
     def has_module_permission(self, request: HttpRequest) -> bool:
         return self.has_view_permission(request)
@@ -52,7 +104,10 @@ class RecordAdmin(ModelAdmin[Any]):
         return self._holds(request, self.writers)
 
     def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return self._holds(request, self.writers)
+        if obj is None:
+            return self._holds(request, self.writers)
+        this = self.model._default_manager.filter(pk=obj.pk)
+        return self.changeable(request, this).exists()
 
     def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return False  # corrections are added, nothing is erased
@@ -61,12 +116,14 @@ class RecordAdmin(ModelAdmin[Any]):
 class ParticipantRecordAdmin(RecordAdmin):
     """Records that belong to a participant: only those of the operator's own sites."""
 
+    site_path = "participant__site"
+
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
         mine = access.participants_for(request.user)
         return super().get_queryset(request).filter(participant__in=mine)
 
 
-class SetUpAdmin(ModelAdmin[Any]):
+class SetUpAdmin(ShownFieldsAdmin):
     """What an administrator sets up: they manage, and see no participants."""
 
     def has_module_permission(self, request: HttpRequest) -> bool:

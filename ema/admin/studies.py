@@ -75,7 +75,9 @@ class StudyAdmin(SetUpAdmin):
             phases.save(phase=phase, actor=actor(request))
         return None
 
-    @admin.action(description="Start the study: prompts are planned from now on")
+    @admin.action(
+        description="Start the study: prompts are planned from now on", permissions=["change"]
+    )
     def start(self, request: HttpRequest, queryset: QuerySet[Study]) -> None:
         for study in queryset:
             try:
@@ -111,7 +113,7 @@ class QuestionnaireVersionAdmin(SetUpAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return self.has_change_permission(request, obj)
 
-    @admin.action(description="Publish: the version never changes again")
+    @admin.action(description="Publish: the version never changes again", permissions=["change"])
     def publish(self, request: HttpRequest, queryset: QuerySet[QuestionnaireVersion]) -> None:
         for version in queryset:
             try:
@@ -150,7 +152,7 @@ class OperatorAdmin(SetUpAdmin, UserAdmin[User]):
 class AuditEventAdmin(RecordAdmin):
     readers = OPERATORS
     list_display = ["at", "study", "action", "subject", "actor", "door", "reason"]
-    list_filter = ["study", "action", "door"]
+    list_filter = [("study", admin.RelatedOnlyFieldListFilter), "action", "door"]
     list_select_related = ["study", "actor"]
     search_fields = ["subject", "action"]
 
