@@ -1,21 +1,17 @@
 """Enrol: a participant, a one-time code, a phone with its tokens."""
 
 import uuid
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 
-from ema import audit, codes
+from ema import audit, codes, tokens
 from ema.audit import Actor
 from ema.models import Device, EnrolmentCode, Participant, Site
+from ema.tokens import Admission
 
 CODE_LIFETIME = timedelta(hours=72)
-ACCESS_LIFETIME = timedelta(hours=1)
-REFRESH_LIFETIME = timedelta(days=400)
-REPEAT_WITHIN = timedelta(minutes=2)
 
 
 class EnrolmentRefused(ValueError):
@@ -32,23 +28,6 @@ class CodeUsed(Exception):
 
 class CodeExpired(Exception):
     """The code is too old."""
-
-
-class TokenRefused(Exception):
-    """The refresh token is unknown or expired, or its phone was revoked."""
-
-
-class TokenReused(Exception):
-    """A spent refresh token came back: somebody has a copy, so the phone is revoked."""
-
-
-@dataclass(frozen=True)
-class Admission:
-    """What a phone is given once: the device and its two tokens, in clear."""
-
-    device: Device
-    access_token: str
-    refresh_token: str
 
 
 def refuse_unknown_zone(name: str) -> ZoneInfo:
@@ -120,8 +99,12 @@ def withdraw(*, participant: Participant, reason: str, now: datetime, actor: Act
 
 @transaction.atomic
 def issue_code(*, participant: Participant, now: datetime, actor: Actor) -> str:
-    """A fresh one-time code, shown once; older unused codes of the participant stop working."""
-    EnrolmentCode.objects.filter(participant=participant, redeemed_at=None).delete()
+    """A fresh one-time code, shown once; older codes of the participant stop working."""
+    if Participant.objects.filter(pk=participant.pk, withdrawn_at__isnull=False).exists():
+        raise EnrolmentRefused(f"{participant.code} has withdrawn and gets no code any more.")
+    older = EnrolmentCode.objects.filter(participant=participant)
+    older.filter(redeemed_at=None).delete()
+    older.filter(expires_at__gt=now, issued_at__lt=now).update(expires_at=now)
     code = codes.new_code()
     EnrolmentCode.objects.create(
         participant=participant,
@@ -154,21 +137,19 @@ def redeem(
     found = code and EnrolmentCode.objects.filter(code_hash=codes.hash_code(code)).first()
     if not found:
         raise CodeUnknown
+    if found.participant.withdrawn_at is not None:
+        raise CodeExpired
     _claim_code(found, installation=installation, now=now)
     _replace_devices(found.participant, now=now)
-    access, refresh = codes.new_token(), codes.new_token()
-    device = Device.objects.create(
+    device = Device(
         participant=found.participant,
         installation=installation,
-        access_hash=codes.hash_token(access),
-        access_expires_at=now + ACCESS_LIFETIME,
-        refresh_hash=codes.hash_token(refresh),
-        refresh_expires_at=now + REFRESH_LIFETIME,
         enrolled_at=now,
         app=app,
         app_version=app_version,
         platform=platform,
     )
+    admission = tokens.admit(device, now=now)
     audit.record(
         actor=audit.PHONE,
         action="device.enrolled",
@@ -176,7 +157,7 @@ def redeem(
         study=found.participant.study,
         after={"app": app, "app_version": app_version, "platform": platform},
     )
-    return Admission(device=device, access_token=access, refresh_token=refresh)
+    return admission
 
 
 def _claim_code(code: EnrolmentCode, *, installation: uuid.UUID, now: datetime) -> None:
@@ -194,30 +175,3 @@ def _claim_code(code: EnrolmentCode, *, installation: uuid.UUID, now: datetime) 
 def _replace_devices(participant: Participant, *, now: datetime) -> None:
     Participant.objects.select_for_update().get(pk=participant.pk)
     participant.devices.active().update(replaced_at=now)
-
-
-def refresh(*, token: str, now: datetime) -> Admission:
-    """Rotate both tokens. A spent refresh token that comes back later revokes the phone.
-
-    Right after a rotation it is only a repeated request whose first reply was lost.
-    """
-    spent = codes.hash_token(token)
-    current = Device.objects.filter(
-        Q(refresh_hash=spent)
-        | Q(spent_refresh_hash=spent, access_expires_at__gt=now + ACCESS_LIFETIME - REPEAT_WITHIN),
-        refresh_expires_at__gt=now,
-        revoked_at=None,
-    )
-    access, fresh = codes.new_token(), codes.new_token()
-    rotated = current.update(
-        access_hash=codes.hash_token(access),
-        access_expires_at=now + ACCESS_LIFETIME,
-        spent_refresh_hash=spent,
-        refresh_hash=codes.hash_token(fresh),
-        refresh_expires_at=now + REFRESH_LIFETIME,
-    )
-    if not rotated:
-        reused = Device.objects.filter(spent_refresh_hash=spent).update(revoked_at=now)
-        raise TokenReused if reused else TokenRefused
-    device = Device.objects.get(access_hash=codes.hash_token(access))
-    return Admission(device=device, access_token=access, refresh_token=fresh)

@@ -107,14 +107,18 @@ def record_events(
     items: list[Read[PromptEvent] | Broken],
     now: datetime,
 ) -> list[tuple[str | None, str]]:
-    """Keep what happened to prompts; per item `stored`, or `ignored` when it cannot be placed."""
+    """Keep what happened to prompts; per item `stored`, or `ignored` when it cannot be placed.
+
+    What a replaced phone shows or arms reaches nobody: it must not keep a prompt from being sent.
+    """
     offset = now - client.sent_at if client.sent_at else timedelta(0)
     events = [item.item for item in items if isinstance(item, Read)]
     with transaction.atomic():
         asked = [event.prompt_id for event in events]
         mine = access.prompts_of(device).filter(pk__in=asked).order_by("pk")
         known = set(mine.select_for_update(no_key=True).values_list("pk", flat=True))
-        rows = {e.id: e for e in events if e.prompt_id in known}
+        usable = () if device.replaced_at else events
+        rows = {e.id: e for e in usable if e.prompt_id in known}
         if rows:
             columns: list[Any] = [
                 list(rows),

@@ -10,7 +10,6 @@ from typing import Any
 from django.utils import timezone
 
 from ema import audit, enrolment, studies
-from ema.enrolment import Admission
 from ema.models import (
     Allocation,
     Arm,
@@ -22,6 +21,7 @@ from ema.models import (
     Site,
     Study,
 )
+from ema.tokens import Admission
 
 SLIDERS = ("stress", "craving", "pain")
 

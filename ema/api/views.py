@@ -14,11 +14,11 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
-from ema import access, enrolment, push, responses, schedule, submissions
+from ema import access, enrolment, push, responses, schedule, submissions, tokens
 from ema.api import serializers
 from ema.api.errors import Problem
-from ema.enrolment import Admission
 from ema.models import Device
+from ema.tokens import Admission
 
 PROBLEM = OpenApiResponse(serializers.ProblemContent, description="What was wrong.")
 ALGORITHM = "fourbeat-schedule/1"
@@ -37,8 +37,18 @@ def valid(shape: type[rest.Serializer[None]], data: Any) -> dict[str, Any]:
     return dict(checked.validated_data)
 
 
-def device_of(request: Request) -> Device:
+def uploading_device(request: Request) -> Device:
+    """The phone that sends, also one that was replaced: it may hold answers."""
     return cast("Device", request.auth)
+
+
+def device_of(request: Request) -> Device:
+    """The participant's present phone."""
+    device = uploading_device(request)
+    if device.replaced_at is not None:
+        title = "Another phone took this one's place: it may only upload the answers it holds."
+        raise Problem(403, "device_replaced", title)
+    return device
 
 
 class Redeem(OpenView):
@@ -103,11 +113,11 @@ class Refresh(OpenView):
     def post(self, request: Request) -> Response:
         asked = valid(serializers.RefreshRequest, request.data)
         try:
-            admission = enrolment.refresh(token=asked["refresh_token"], now=timezone.now())
-        except enrolment.TokenReused as error:
+            admission = tokens.refresh(token=asked["refresh_token"], now=timezone.now())
+        except tokens.TokenReused as error:
             title = "This refresh token was spent: the phone is revoked."
             raise Problem(401, "token_reused", title) from error
-        except enrolment.TokenRefused as error:
+        except tokens.TokenRefused as error:
             raise Problem(
                 401, "token_unknown", "This refresh token is unknown or expired."
             ) from error
@@ -118,7 +128,7 @@ def _tokens(admission: Admission) -> dict[str, Any]:
     return {
         "access_token": admission.access_token,
         "refresh_token": admission.refresh_token,
-        "access_expires_at": timezone.now() + enrolment.ACCESS_LIFETIME,
+        "access_expires_at": timezone.now() + tokens.ACCESS_LIFETIME,
     }
 
 
@@ -236,7 +246,7 @@ class Submissions(BatchView):
         now = timezone.now()
         envelope = self.envelope(request)
         statuses = responses.store_batch(
-            device=device_of(request),
+            device=uploading_device(request),
             client=submissions.read_client(envelope.client),
             items=[submissions.read_submission(raw) for raw in envelope.items],
             now=now,
@@ -261,7 +271,7 @@ class Events(BatchView):
         now = timezone.now()
         envelope = self.envelope(request)
         placed = schedule.record_events(
-            device=device_of(request),
+            device=uploading_device(request),
             client=submissions.read_client(envelope.client),
             items=[submissions.read_event(raw) for raw in envelope.items],
             now=now,

@@ -93,9 +93,6 @@ class Migration(migrations.Migration):
                 ('installation', models.UUIDField(help_text='Made by the app when it is installed.')),
                 ('access_hash', models.CharField(editable=False, max_length=64, unique=True)),
                 ('access_expires_at', models.DateTimeField()),
-                ('refresh_hash', models.CharField(editable=False, max_length=64, unique=True)),
-                ('spent_refresh_hash', models.CharField(editable=False, max_length=64, null=True, unique=True)),
-                ('refresh_expires_at', models.DateTimeField()),
                 ('enrolled_at', models.DateTimeField()),
                 ('replaced_at', models.DateTimeField(blank=True, null=True)),
                 ('revoked_at', models.DateTimeField(blank=True, null=True)),
@@ -105,6 +102,17 @@ class Migration(migrations.Migration):
                 ('schedule_rev', models.CharField(blank=True, help_text='Last schedule it loaded.', max_length=64)),
                 ('schedule_at', models.DateTimeField(blank=True, null=True)),
                 ('participant', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='devices', to='ema.participant')),
+            ],
+        ),
+        migrations.CreateModel(
+            name='RefreshToken',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('token_hash', models.CharField(editable=False, max_length=64, unique=True)),
+                ('expires_at', models.DateTimeField()),
+                ('spent_at', models.DateTimeField(null=True)),
+                ('device', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='refresh_tokens', to='ema.device')),
+                ('parent', models.ForeignKey(null=True, on_delete=django.db.models.deletion.CASCADE, related_name='successors', to='ema.refreshtoken')),
             ],
         ),
         migrations.CreateModel(

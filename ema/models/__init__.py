@@ -2,7 +2,7 @@
 
 from ema.models.allocation import Allocation
 from ema.models.audit import AuditEvent
-from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent
+from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent, RefreshToken
 from ema.models.prompt import Prompt
 from ema.models.push import PushRegistration
 from ema.models.questionnaire import Item, Questionnaire, QuestionnaireVersion
@@ -28,6 +28,7 @@ __all__ = [
     "Quarantine",
     "Questionnaire",
     "QuestionnaireVersion",
+    "RefreshToken",
     "Response",
     "Site",
     "Study",

@@ -1,6 +1,7 @@
 """A participant, the codes that let a phone in, and the phones."""
 
 import uuid
+from datetime import datetime
 
 from django.conf import settings
 from django.db import models
@@ -96,9 +97,6 @@ class Device(models.Model):
     installation = models.UUIDField(help_text="Made by the app when it is installed.")
     access_hash = models.CharField(max_length=64, unique=True, editable=False)
     access_expires_at = models.DateTimeField()
-    refresh_hash = models.CharField(max_length=64, unique=True, editable=False)
-    spent_refresh_hash = models.CharField(max_length=64, null=True, unique=True, editable=False)  # noqa: DJ001 - null is "none yet", and unique
-    refresh_expires_at = models.DateTimeField()
     enrolled_at = models.DateTimeField()
     replaced_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
@@ -121,6 +119,28 @@ class Device(models.Model):
 
     def __str__(self) -> str:
         return f"{self.platform or 'phone'} of {self.participant}"
+
+
+class RefreshToken(models.Model):
+    """One link of a phone's chain of refresh tokens; `parent` is the one it was given for."""
+
+    device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="refresh_tokens")
+    parent = models.ForeignKey(
+        "self", null=True, on_delete=models.CASCADE, related_name="successors"
+    )
+    token_hash = models.CharField(max_length=64, unique=True, editable=False)
+    expires_at = models.DateTimeField()
+    spent_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"refresh token of {self.device}"
+
+    def spend(self, now: datetime) -> None:
+        """Use it up, and its siblings: of several replies to one request, one was received."""
+        family = Q(pk=self.pk)
+        if self.parent_id is not None:
+            family |= Q(parent_id=self.parent_id)
+        RefreshToken.objects.filter(family, spent_at=None).update(spent_at=now)
 
 
 class PhoneEvent(models.Model):

@@ -57,8 +57,6 @@ def add_participant(study: Study, code: str, arm: str | None = None) -> Particip
         installation=uuid.uuid4(),
         access_hash=uuid.uuid4().hex,
         access_expires_at=START + 400 * DAY,
-        refresh_hash=uuid.uuid4().hex,
-        refresh_expires_at=START + 400 * DAY,
         enrolled_at=START,
         app_version="1.4.0",
     )

@@ -11,9 +11,9 @@ from django.test import Client
 from django.utils import timezone
 
 from ema import audit, push, studies
-from ema.enrolment import Admission
 from ema.models import PushRegistration, Study
 from ema.models.study import Role
+from ema.tokens import Admission
 from tests import trial
 
 pytestmark = pytest.mark.django_db

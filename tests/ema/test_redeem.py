@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from ema import audit, codes, enrolment
-from ema.models import Device, EnrolmentCode, Participant
+from ema.models import Device, EnrolmentCode, Participant, RefreshToken
 from tests import trial
 
 pytestmark = pytest.mark.django_db
@@ -108,6 +108,12 @@ def test_neither_codes_nor_tokens_are_kept_in_clear(
         assert secret not in kept
 
 
+def an_hour_passes() -> None:
+    RefreshToken.objects.filter(spent_at__isnull=False).update(
+        spent_at=timezone.now() - timedelta(hours=1)
+    )
+
+
 def refresh(client: Client, token: str) -> Any:
     return client.post(
         "/api/v1/tokens/refresh", {"refresh_token": token}, content_type="application/json"
@@ -133,12 +139,62 @@ def test_a_refresh_whose_reply_was_lost_may_be_repeated_at_once(
     assert refresh(client, given["refresh_token"]).status_code == 200
 
 
+def test_whichever_reply_to_a_repeated_refresh_arrived_goes_on(
+    client: Client, participant: Participant
+) -> None:
+    given = redeem(client, issue(participant)).json()
+    first = refresh(client, given["refresh_token"]).json()
+    refresh(client, given["refresh_token"])
+    assert refresh(client, first["refresh_token"]).status_code == 200
+
+
+def test_the_other_reply_is_spent_with_it(client: Client, participant: Participant) -> None:
+    given = redeem(client, issue(participant)).json()
+    mine, theirs = (refresh(client, given["refresh_token"]).json() for _ in range(2))
+    fresh = refresh(client, mine["refresh_token"]).json()
+    an_hour_passes()
+    assert refresh(client, theirs["refresh_token"]).json()["code"] == "token_reused"
+    assert refresh(client, fresh["refresh_token"]).status_code == 401
+
+
+def test_a_token_spent_long_ago_revokes_the_phone_too(
+    client: Client, participant: Participant
+) -> None:
+    given = redeem(client, issue(participant)).json()
+    second = refresh(client, given["refresh_token"]).json()
+    third = refresh(client, second["refresh_token"]).json()
+    an_hour_passes()
+    assert refresh(client, given["refresh_token"]).json()["code"] == "token_reused"
+    assert refresh(client, third["refresh_token"]).status_code == 401
+
+
+def test_a_new_code_ends_the_old_one_even_for_the_phone_that_used_it(
+    client: Client, participant: Participant
+) -> None:
+    code, installation = issue(participant), uuid.uuid4()
+    assert redeem(client, code, installation).status_code == 201
+    assert redeem(client, issue(participant)).status_code == 201
+    assert redeem(client, code, installation).json()["code"] == "code_used"
+
+
+def test_who_has_withdrawn_gets_no_code_and_no_phone(
+    client: Client, participant: Participant
+) -> None:
+    code = issue(participant)
+    enrolment.withdraw(
+        participant=participant, reason="moved", now=timezone.now(), actor=audit.COMMAND
+    )
+    assert redeem(client, code).json()["code"] == "code_expired"
+    with pytest.raises(enrolment.EnrolmentRefused, match="S1-001 has withdrawn"):
+        issue(participant)
+
+
 def test_a_spent_refresh_token_that_comes_back_revokes_the_phone(
     client: Client, participant: Participant
 ) -> None:
     given = redeem(client, issue(participant)).json()
     fresh = refresh(client, given["refresh_token"]).json()
-    Device.objects.update(access_expires_at=timezone.now() + timedelta(minutes=5))
+    an_hour_passes()
     stolen = refresh(client, given["refresh_token"])
     assert (stolen.status_code, stolen.json()["code"]) == (401, "token_reused")
     assert refresh(client, fresh["refresh_token"]).status_code == 401

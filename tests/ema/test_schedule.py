@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from ema.enrolment import Admission
 from ema.models import Participant, Phase, Prompt
+from ema.tokens import Admission
 from tests import trial
 
 pytestmark = pytest.mark.django_db
@@ -154,6 +154,16 @@ def test_a_report_on_somebody_elses_prompt_is_ignored(phone: Admission) -> None:
     assert report(phone, [{"id": "x"}]) == ["ignored"]
     prompt.refresh_from_db()
     assert prompt.armed_at is None
+
+
+def test_a_replaced_phone_reads_and_arms_nothing(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant, timezone.now() + timedelta(hours=1))
+    trial.redeem(phone.device.participant)
+    assert report(phone, [event(prompt, "armed", timezone.now())]) == ["ignored"]
+    prompt.refresh_from_db()
+    assert prompt.armed_at is None
+    refused = get(phone, "/api/v1/me/schedule")
+    assert (refused.status_code, refused.json()["code"]) == (403, "device_replaced")
 
 
 def test_an_event_at_an_impossible_time_spoils_nothing(phone: Admission) -> None:

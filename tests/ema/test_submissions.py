@@ -14,8 +14,8 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings, strategies
 
 from ema import audit, enrolment
-from ema.enrolment import Admission
 from ema.models import Participant, Phase, Prompt, Quarantine, Response, Study
+from ema.tokens import Admission
 from tests import trial
 
 pytestmark = pytest.mark.django_db
