@@ -17,6 +17,7 @@ from django.db import connection, transaction
 from django.db.models import Count
 
 from ema.models import Participant, Phase
+from ema.pauses import cancel_paused
 from scheduler.day import Protocol, draw_day
 from scheduler.protocols import protocol_of, validate_protocol
 from scheduler.starts import write_starts
@@ -34,7 +35,7 @@ class Planned(NamedTuple):
     """What one run did.
 
     `participants` got prompts, of which `prompts` were new; `withdrawn` prompts were cancelled
-    because their participant had left. `refused` says in words what could not be planned, and for
+    because their participant had left, `paused` ones because of a pause. `refused` says in words what could not be planned, and for
     how many participants.
     """
 
@@ -42,6 +43,7 @@ class Planned(NamedTuple):
     prompts: int
     withdrawn: int
     refused: dict[str, int]
+    paused: int = 0
 
 
 class Stretch(NamedTuple):
@@ -103,6 +105,7 @@ def plan_prompts(now: datetime, progress: Callable[[int, int], None] | None = No
         prompts=prompts,
         withdrawn=_cancel_withdrawn(now),
         refused=dict(refused),
+        paused=cancel_paused(now),
     )
 
 

@@ -13,7 +13,7 @@ log = logging.getLogger(__name__)
 @shared_task(name="scheduler.tasks.plan_prompts")
 def plan_prompts() -> None:
     planned = planning.plan_prompts(timezone.now())
-    if planned.prompts or planned.withdrawn:
+    if planned.prompts or planned.withdrawn or planned.paused:
         log.info("%s", planned)
 
 

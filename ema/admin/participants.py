@@ -9,7 +9,7 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ema import access, enrolment, urine, visits
+from ema import access, enrolment, pauses, urine, visits
 from ema.admin.site import COORDINATORS, ParticipantRecordAdmin, RecordAdmin, actor
 from ema.models import Participant, Prompt, Quarantine, Response, Site, UrineTest, Visit
 from ema.prompt_state import state_expression
@@ -44,7 +44,7 @@ class ParticipantAdmin(RecordAdmin):
     list_display = ["code", "study", "site", "enrolled_on", "zone", "last_contact", "withdrawn_at"]
     list_filter = [*OWN, ("withdrawn_at", admin.EmptyFieldListFilter)]
     search_fields = ["code"]
-    actions = ["issue_codes"]
+    actions = ["issue_codes", "pause", "resume"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Participant]:
         mine = access.participants_for(request.user).select_related("study", "site")
@@ -100,6 +100,28 @@ class ParticipantAdmin(RecordAdmin):
             self.message_user(request, text, messages.ERROR)
         for participant in own.filter(withdrawn_at=None):
             self._show_code(request, participant)
+
+    @admin.action(description="Pause: no prompts until resumed")
+    def pause(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:
+        self._each(request, queryset, pauses.pause, "paused")
+
+    @admin.action(description="Resume: prompts come again")
+    def resume(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:
+        self._each(request, queryset, pauses.resume, "asked again")
+
+    def _each(
+        self, request: HttpRequest, chosen: QuerySet[Participant], step: Any, becomes: str
+    ) -> None:
+        for participant in chosen.filter(
+            site__in=access.sites_for(request.user, "coordinator")
+        ):
+            try:
+                step(participant=participant, now=timezone.now(), actor=actor(request))
+            except pauses.PauseRefused as error:
+                self.message_user(request, str(error), messages.ERROR)
+            else:
+                said = f"Participant {participant} is {becomes}."
+                self.message_user(request, said, messages.SUCCESS)
 
     def _show_code(self, request: HttpRequest, participant: Participant) -> None:
         code = enrolment.issue_code(

@@ -601,5 +601,20 @@ class Migration(migrations.Migration):
             model_name='visit',
             constraint=models.CheckConstraint(condition=models.Q(('key', ''), _negated=True), name='a_visit_has_a_key'),
         ),
+        migrations.CreateModel(
+            name='Pause',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('kind', models.CharField(choices=[('pause', 'pause'), ('hospital', 'hospital stay')], default='pause', max_length=10)),
+                ('begins_at', models.DateTimeField()),
+                ('ends_at', models.DateTimeField(blank=True, help_text='Empty: until resumed.', null=True)),
+                ('reason', models.CharField(blank=True, max_length=200)),
+                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='pauses', to='ema.participant')),
+            ],
+            options={
+                'ordering': ['participant', 'begins_at'],
+                'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ['pause', 'hospital'])), name='pause_is_of_a_known_kind'), models.CheckConstraint(condition=models.Q(('ends_at__isnull', True), ('ends_at__gte', models.F('begins_at')), _connector='OR'), name='a_pause_ends_after_it_begins', violation_error_message='A pause ends after it begins.'), models.UniqueConstraint(condition=models.Q(('ends_at', None)), fields=('participant',), name='a_participant_has_one_open_pause', violation_error_message='This participant is paused already: resume first.')],
+            },
+        ),
         migrations.RunSQL(sql=REFUSE_CHANGES, reverse_sql=ALLOW_CHANGES),
     ]

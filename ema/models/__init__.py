@@ -3,6 +3,7 @@
 from ema.models.allocation import Allocation
 from ema.models.audit import AuditEvent
 from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent, RefreshToken
+from ema.models.pause import Pause
 from ema.models.prompt import Prompt
 from ema.models.push import PushRegistration
 from ema.models.questionnaire import Item, Questionnaire, QuestionnaireVersion
@@ -20,6 +21,7 @@ __all__ = [
     "Item",
     "Membership",
     "Participant",
+    "Pause",
     "Phase",
     "PhaseStart",
     "PhoneEvent",

@@ -23,7 +23,8 @@ class Command(BaseCommand):
             self.stderr.write(f"Not planned for {count} participants: {sentence}")
         self.stdout.write(
             f"{planned.prompts} prompts planned for {planned.participants} participants; "
-            f"{planned.withdrawn} cancelled because their participant withdrew; "
+            f"{planned.withdrawn} cancelled because their participant withdrew, "
+            f"{planned.paused} because of a pause; "
             f"{sum(planned.refused.values())} participants refused."
         )
 
