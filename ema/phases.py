@@ -70,6 +70,8 @@ def _late_changes(phase: Phase) -> list[str]:
     old = Phase.objects.filter(pk=phase.pk).first() if phase.pk else None
     if old and protocol(old) == protocol(phase):
         return []
+    if old and old.key != phase.key and old.study.started_at:
+        return [f"Study {old.study} has started: phase {old} keeps its key."]
     if old and Prompt.objects.filter(phase=old).exists():
         then = "add another phase for what comes after it"
         return [f"Phase {old} has prompts already, so it stays as it is: {then}."]

@@ -1,6 +1,7 @@
-"""Set up a study: publish its questionnaires, start it, lock it, grant roles."""
+"""Set up a study: publish its questionnaires, start it, lock it, grant and revoke roles."""
 
 from datetime import datetime
+from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
@@ -9,10 +10,44 @@ from ema import audit, phases
 from ema.audit import Actor
 from ema.models import Item, Membership, Phase, QuestionnaireVersion, Site, Study
 from ema.models.questionnaire import AnalysisRole
+from ema.models.study import Role
+
+SET_UP = ("slug", "title", "masking", "zone")
+SETTLED = ("slug", "masking")  # from the start on: addresses, and who may see arms
 
 
 class NotReady(ValueError):
     """Something is missing or contradictory; the message says what."""
+
+
+class RoleRefused(ValueError):
+    """This role is not given like this; the message says why."""
+
+
+@transaction.atomic
+def save(*, study: Study, actor: Actor) -> None:
+    """Save a new or changed study and write down what changed; some of it stays after the start."""
+    old = Study.objects.select_for_update().filter(pk=study.pk).first()
+    before, after = _set_up_of(old) if old else None, _set_up_of(study)
+    if before == after:
+        return
+    if old and old.started_at:
+        for name in SETTLED:
+            if getattr(old, name) != getattr(study, name):
+                raise NotReady(f"Study {old} has started: its {name} stays as it is.")
+    study.save(update_fields=SET_UP if old else None)
+    audit.record(
+        actor=actor,
+        action="study.changed" if old else "study.added",
+        subject=f"study {study}",
+        study=study,
+        before=before,
+        after=after,
+    )
+
+
+def _set_up_of(study: Study) -> dict[str, Any]:
+    return {name: getattr(study, name) for name in SET_UP}
 
 
 @transaction.atomic
@@ -108,7 +143,8 @@ def lock(*, study: Study, now: datetime, actor: Actor, reason: str) -> None:
 def grant(
     *, user: AbstractBaseUser, role: str, study: Study, site: Site | None, actor: Actor
 ) -> bool:
-    """Give a role; False when the user has it already."""
+    """Give a role; False when the user has it already. Raises RoleRefused."""
+    refuse_wrong_grant(user_id=user.pk, role=role, study=study, site=site, actor=actor)
     _, is_new = Membership.objects.get_or_create(user_id=user.pk, role=role, study=study, site=site)
     if is_new:
         audit.record(
@@ -116,6 +152,37 @@ def grant(
             action="role.granted",
             subject=f"user {user.get_username()}",
             study=study,
-            after={"role": role, "site": site.code if site else None},
+            after=_held(role, site),
         )
     return is_new
+
+
+def refuse_wrong_grant(
+    *, user_id: int | None, role: str, study: Study, site: Site | None, actor: Actor
+) -> None:
+    """Raise RoleRefused: nobody lets themselves in, and only a coordinator has one site."""
+    if actor.user is not None and actor.user.pk == user_id:
+        raise RoleRefused("Nobody gives a role to themselves: ask another administrator.")
+    if site is not None and role != Role.COORDINATOR:
+        raise RoleRefused(f"Only a coordinator is kept to a site: leave it out for {role}.")
+    if site is not None and site.study_id != study.pk:
+        raise RoleRefused(f"Site {site} is not a site of study {study}.")
+
+
+@transaction.atomic
+def revoke(*, membership: Membership, actor: Actor) -> bool:
+    """Take a role away; False when it is gone already."""
+    is_gone, _ = Membership.objects.filter(pk=membership.pk).delete()
+    if is_gone:
+        audit.record(
+            actor=actor,
+            action="role.revoked",
+            subject=f"user {membership.user.get_username()}",
+            study=membership.study,
+            before=_held(membership.role, membership.site),
+        )
+    return bool(is_gone)
+
+
+def _held(role: str, site: Site | None) -> dict[str, Any]:
+    return {"role": role, "site": site.code if site else None}

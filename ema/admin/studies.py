@@ -10,8 +10,9 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ema import access, phases, studies
+from ema import access, arms, phases, studies
 from ema.admin.site import OPERATORS, RecordAdmin, SetUpAdmin, actor
+from ema.audit import Actor
 from ema.models import (
     Arm,
     AuditEvent,
@@ -30,9 +31,21 @@ class SiteInline(admin.TabularInline[Site, Study]):
     extra = 1
 
 
+class ArmForm(forms.ModelForm[Arm]):
+    def _post_clean(self) -> None:
+        """Say what of an arm is settled, once its fields have been read into it."""
+        super()._post_clean()  # type: ignore[misc]
+        for problem in arms.problems(self.instance):
+            self.add_error(None, problem)
+
+
 class ArmInline(admin.TabularInline[Arm, Study]):
     model = Arm
+    form = ArmForm
     extra = 2
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return False
 
 
 class PhaseForm(forms.ModelForm[Phase]):
@@ -65,14 +78,24 @@ class StudyAdmin(SetUpAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False
 
+    def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[str]:
+        settled = studies.SETTLED if obj and obj.started_at else ()
+        return [*self.readonly_fields, *settled]
+
+    def save_model(self, request: HttpRequest, obj: Study, form: Any, change: bool) -> None:
+        studies.save(study=obj, actor=actor(request))
+
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        if formset.model is not Phase:
+        if formset.model is Site:
             return super().save_formset(request, form, formset, change)
         saved = formset.save(commit=False)
         for phase in formset.deleted_objects:
             phases.remove(phase=phase, actor=actor(request))
-        for phase in saved:
-            phases.save(phase=phase, actor=actor(request))
+        for one in saved:
+            if isinstance(one, Arm):
+                arms.save(arm=one, actor=actor(request))
+            else:
+                phases.save(phase=one, actor=actor(request))
         return None
 
     @admin.action(
@@ -91,6 +114,11 @@ class StudyAdmin(SetUpAdmin):
 @admin.register(Questionnaire)
 class QuestionnaireAdmin(SetUpAdmin):
     list_display = ["key", "study", "title"]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[str]:
+        """Phones and tables name a published questionnaire by its key."""
+        is_published = obj is not None and obj.versions.published().exists()
+        return ["study", "key"] if is_published else []
 
 
 class ItemInline(admin.StackedInline[Item, QuestionnaireVersion]):
@@ -124,9 +152,36 @@ class QuestionnaireVersionAdmin(SetUpAdmin):
                 self.message_user(request, f"{version} is published.", messages.SUCCESS)
 
 
+class MembershipForm(forms.ModelForm[Membership]):
+    by: Actor  # whoever fills in the form
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse here what granting would refuse."""
+        cleaned = super().clean() or {}
+        asked = {name: cleaned.get(name) for name in ("role", "study", "site")}
+        if asked["role"] and asked["study"]:
+            user_id = self.instance.user_id
+            try:
+                studies.refuse_wrong_grant(user_id=user_id, **asked, actor=self.by)  # type: ignore[arg-type]
+            except studies.RoleRefused as error:
+                self.add_error(None, str(error))
+        return cleaned
+
+
 class MembershipInline(admin.TabularInline[Membership, User]):
+    """Roles are granted and revoked, never changed: each leaves its event."""
+
     model = Membership
+    form = MembershipForm
     extra = 1
+
+    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        return False
+
+    def get_formset(self, request: HttpRequest, obj: Any | None = None, **kwargs: Any) -> Any:
+        formset = super().get_formset(request, obj, **kwargs)
+        formset.form.by = actor(request)  # type: ignore[attr-defined]
+        return formset
 
 
 admin.site.unregister([User, Group])  # Django's own screens: roles take the place of groups
@@ -146,6 +201,13 @@ class OperatorAdmin(SetUpAdmin, UserAdmin[User]):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        granted, by = formset.save(commit=False), actor(request)
+        for one in formset.deleted_objects:
+            studies.revoke(membership=one, actor=by)
+        for one in granted:
+            studies.grant(user=one.user, role=one.role, study=one.study, site=one.site, actor=by)
 
 
 @admin.register(AuditEvent)

@@ -506,6 +506,10 @@ class Migration(migrations.Migration):
             model_name='membership',
             constraint=models.CheckConstraint(condition=models.Q(('role__in', ['coordinator', 'investigator', 'statistician'])), name='membership_role_is_a_known_one'),
         ),
+        migrations.AddConstraint(
+            model_name='membership',
+            constraint=models.CheckConstraint(condition=models.Q(('site__isnull', True), ('role', 'coordinator'), _connector='OR'), name='only_a_coordinator_is_kept_to_a_site', violation_error_message='Only a coordinator is kept to a site.'),
+        ),
         migrations.AddIndex(
             model_name='auditevent',
             index=models.Index(fields=['study', 'at'], name='audit_by_study_and_time'),

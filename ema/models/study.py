@@ -233,6 +233,11 @@ class Membership(models.Model):
             models.CheckConstraint(
                 condition=Q(role__in=Role.values), name="membership_role_is_a_known_one"
             ),
+            models.CheckConstraint(
+                condition=Q(site__isnull=True) | Q(role="coordinator"),
+                name="only_a_coordinator_is_kept_to_a_site",
+                violation_error_message="Only a coordinator is kept to a site.",
+            ),
         ]
 
     def __str__(self) -> str:

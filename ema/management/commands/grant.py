@@ -3,7 +3,7 @@
 from typing import Any
 
 from django.contrib.auth.models import User
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ema import audit, studies
 from ema.management.named import named, study_named
@@ -29,8 +29,11 @@ class Command(BaseCommand):
         study = study_named(options["study"])
         user = named(User, "user", username=options["user"])
         site = named(Site, "site", study=study, code=options["site"]) if options["site"] else None
-        is_new = studies.grant(
-            user=user, role=options["role"], study=study, site=site, actor=audit.COMMAND
-        )
+        try:
+            is_new = studies.grant(
+                user=user, role=options["role"], study=study, site=site, actor=audit.COMMAND
+            )
+        except studies.RoleRefused as error:
+            raise CommandError(str(error), returncode=2) from error
         said = "is now" if is_new else "was already"
         self.stdout.write(f"{user} {said} {options['role']} of {site or study}.")
