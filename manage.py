@@ -12,7 +12,7 @@ from django.db import OperationalError
 
 from ema import embedded
 
-NEED_NO_SERVERS = {"help", "version", "check", "fit", "collectstatic", "spectacular"}
+NEED_NO_SERVERS = {"help", "version", "check", "fit", "collectstatic", "spectacular", "vapid_keys"}
 WRONG_SET_UP = 2
 
 

@@ -264,6 +264,24 @@ if DELIVERY_CHANNEL == "webhook" and not DELIVERY_WEBHOOK_URL.startswith(("http:
     )
 PUSH_HOSTS: list[str] = env.list("PUSH_HOSTS", default=[])
 push_settings.refuse_wrong_hosts(PUSH_HOSTS)
+VAPID_PRIVATE_KEY = env.str("VAPID_PRIVATE_KEY", default="")
+VAPID_SUBJECT = env.str("VAPID_SUBJECT", default="")
+push_settings.refuse_wrong_vapid(VAPID_PRIVATE_KEY, VAPID_SUBJECT)
+FCM_SERVICE_ACCOUNT = push_settings.service_account(env.str("FCM_SERVICE_ACCOUNT", default=""))
+FCM_URL = push_settings.base_url(
+    "FCM_URL", env.str("FCM_URL", default="https://fcm.googleapis.com")
+)
+APNS_KEY = push_settings.apns_key(env.str("APNS_KEY", default=""))
+APNS_KEY_ID = env.str("APNS_KEY_ID", default="")
+APNS_TEAM_ID = env.str("APNS_TEAM_ID", default="")
+APNS_TOPIC = env.str("APNS_TOPIC", default="")
+APNS_URL = push_settings.base_url(
+    "APNS_URL", env.str("APNS_URL", default="https://api.push.apple.com")
+)
+if APNS_KEY:
+    push_settings.refuse_empty(
+        "APNS_KEY", APNS_KEY_ID=APNS_KEY_ID, APNS_TEAM_ID=APNS_TEAM_ID, APNS_TOPIC=APNS_TOPIC
+    )
 SNAPSHOT_DIR = Path(env.str("SNAPSHOT_DIR", default=str(STATE_DIR / "snapshots")))
 
 LOGGING = {

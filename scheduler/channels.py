@@ -8,11 +8,14 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import cache
-from typing import NamedTuple
+from importlib import import_module
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import httpx
 from django.conf import settings
+
+from ema.models import PushRegistration
 
 TITLE = "Check-in"
 TIMEOUT_S = 5.0
@@ -27,6 +30,22 @@ class Message(NamedTuple):
     participant: UUID
     due_at: datetime
     expires_at: datetime
+    kind: str = "prompt"
+    registration: PushRegistration | None = None
+
+    def content(self) -> dict[str, str]:
+        """As phones read it."""
+        return {
+            "prompt_id": str(self.prompt_id),
+            "kind": self.kind,
+            "title": TITLE,
+            "due_at": self.due_at.isoformat(),
+            "expires_at": self.expires_at.isoformat(),
+        }
+
+    def seconds_left(self) -> int:
+        """Whole seconds from now to the expiry: no push service may keep it for longer."""
+        return max(0, int((self.expires_at - datetime.now(UTC)).total_seconds()))
 
 
 Send = Callable[[Message], None]
@@ -46,9 +65,55 @@ class PushError(Exception):
         self.retry_after = retry_after
 
 
+class Gone(PushError):
+    """The push service does not know this registration: it is dead."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, permanent=True)
+
+
+# --- which channel ----------------------------------------------------------------------
+
+
+class Routes(NamedTuple):
+    """What a message can take: push services with settings, and the channel of everybody else.
+
+    `next` is where a prompt goes that push did not take; the log of the console reaches nobody.
+    """
+
+    push: list[str]
+    default: str
+    next: str | None
+
+
+def routes() -> Routes:
+    configured = {
+        "webpush": settings.VAPID_PRIVATE_KEY,
+        "fcm": settings.FCM_SERVICE_ACCOUNT,
+        "apns": settings.APNS_KEY,
+    }
+    default: str = settings.DELIVERY_CHANNEL
+    return Routes(
+        push=[kind for kind, value in configured.items() if value],
+        default=default,
+        next=default if default == "webhook" else None,
+    )
+
+
 def channel(name: str) -> Send:
-    """The channel by the name it has in DELIVERY_CHANNEL."""
-    return {"console": console, "webhook": webhook}[name]
+    """The channel of this name; those of push services need the extra `push`."""
+    if name in ("console", "webhook"):
+        return {"console": console, "webhook": webhook}[name]
+    send: Send = import_module(f"scheduler.push.{name}").send
+    return send
+
+
+def send(name: str, message: Message) -> None:
+    """Send by the channel of this name."""
+    channel(name)(message)
+
+
+# --- the two that need nothing ----------------------------------------------------------
 
 
 def console(message: Message) -> None:
@@ -58,33 +123,42 @@ def console(message: Message) -> None:
 
 def webhook(message: Message) -> None:
     """POST the message to DELIVERY_WEBHOOK_URL; any 2xx counts as sent."""
-    content = {
-        "prompt_id": str(message.prompt_id),
-        "participant": str(message.participant),
-        "title": TITLE,
-        "due_at": message.due_at.isoformat(),
-        "expires_at": message.expires_at.isoformat(),
-    }
-    headers = {"Idempotency-Key": str(message.prompt_id)}
-    try:
-        reply = _client().post(settings.DELIVERY_WEBHOOK_URL, json=content, headers=headers)
-    except httpx.HTTPError as error:
-        raise PushError(f"webhook: {error or type(error).__name__}") from error
+    content = {**message.content(), "participant": str(message.participant)}
+    key = str(message.prompt_id) + ("" if message.kind == "prompt" else f" {message.kind}")
+    reply = post(
+        "webhook",
+        settings.DELIVERY_WEBHOOK_URL,
+        json=content,
+        headers={"Idempotency-Key": key},
+    )
     if not reply.is_success:
         raise PushError(
             f"webhook answered {reply.status_code}",
             permanent=reply.status_code in PERMANENT,
-            retry_after=_retry_after(reply),
+            retry_after=retry_after(reply),
         )
 
 
+# --- HTTP -------------------------------------------------------------------------------
+
+
+def post(
+    service: str, url: str, *, by: httpx.Client | None = None, **request: Any
+) -> httpx.Response:
+    """POST without following redirects; PushError when there is no answer."""
+    try:
+        return (by or client()).post(url, **request)
+    except httpx.HTTPError as error:
+        raise PushError(f"{service}: {error or type(error).__name__}") from error
+
+
 @cache
-def _client() -> httpx.Client:
+def client() -> httpx.Client:
     """One client per process: its connections are kept, and threads may share it."""
     return httpx.Client(timeout=TIMEOUT_S, follow_redirects=False)
 
 
-def _retry_after(reply: httpx.Response) -> float | None:
+def retry_after(reply: httpx.Response) -> float | None:
     """Seconds, from a number or an HTTP date; None when absent or unreadable."""
     stated = reply.headers.get("Retry-After", "")
     if stated.isdecimal():

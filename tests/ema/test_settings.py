@@ -1,11 +1,14 @@
 """A wrong setting stops the start with a sentence that names its variable."""
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from django.conf import settings
 
 KEY = "k" * 50
@@ -22,6 +25,19 @@ def manage(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]
         text=True,
         check=False,
     )
+
+
+def account(token_uri: str) -> str:
+    """A service account whose key is none."""
+    known = {"project_id": "p", "client_email": "a@b", "private_key": "none"}
+    return json.dumps({**known, "token_uri": token_uri})
+
+
+def p8() -> str:
+    """A key as Apple hands it out, on one line as environments often want it."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem.decode().replace("\n", "\\n")
 
 
 @pytest.mark.parametrize(
@@ -44,6 +60,21 @@ def manage(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]
         ({"DELIVERY_CHANNEL": "pigeon"}, "DELIVERY_CHANNEL='pigeon' is wrong"),
         ({"DELIVERY_CHANNEL": "webhook"}, "DELIVERY_WEBHOOK_URL must be an http(s) address"),
         ({"PUSH_HOSTS": "https://a.org/"}, "PUSH_HOSTS: 'https://a.org/' is wrong"),
+        ({"VAPID_PRIVATE_KEY": "short"}, "VAPID_PRIVATE_KEY must be 32 bytes in base64url"),
+        ({"VAPID_PRIVATE_KEY": "A" * 43}, "VAPID_PRIVATE_KEY must be 32 bytes in base64url"),
+        ({"VAPID_PRIVATE_KEY": "_" * 43}, "VAPID_PRIVATE_KEY must be 32 bytes in base64url"),
+        ({"VAPID_PRIVATE_KEY": "B" * 43}, "VAPID_SUBJECT must say whom"),
+        ({"FCM_SERVICE_ACCOUNT": "/nowhere"}, "FCM_SERVICE_ACCOUNT names a file that cannot"),
+        (
+            {"FCM_SERVICE_ACCOUNT": "{}"},
+            "FCM_SERVICE_ACCOUNT must be the JSON of a service account",
+        ),
+        ({"FCM_SERVICE_ACCOUNT": account("http://a.org")}, "its token_uri must begin with https"),
+        ({"FCM_SERVICE_ACCOUNT": account("https://a.org")}, "must hold an RSA key of Google"),
+        ({"FCM_URL": "http://a.org"}, "FCM_URL='http://a.org' is wrong: write https://host."),
+        ({"APNS_KEY": "-----BEGIN"}, "APNS_KEY must hold the .p8 key of Apple"),
+        ({"APNS_KEY": p8()}, "APNS_KEY_ID must be set when APNS_KEY is."),
+        ({"APNS_URL": "https://a.org/path"}, "APNS_URL='https://a.org/path' is wrong"),
         (SERVER, "SECRET_KEY is not set"),
         ({**SERVER, "SECRET_KEY": "short"}, "SECRET_KEY shorter than 32 characters"),
         ({**SERVER, "SECRET_KEY": KEY, "ALLOWED_HOSTS": "*"}, "* in ALLOWED_HOSTS"),

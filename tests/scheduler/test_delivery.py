@@ -20,9 +20,10 @@ from ema import audit, enrolment, studies
 from ema.models import Device, Participant, Prompt, Site, Study
 from ema.models.study import Role
 from scheduler.channels import Message, PushError, Send
-from scheduler.delivery import LEASE, Dispatched, dispatch_due, wait_before_retry
+from scheduler.delivery import Dispatched, dispatch_due, wait_before_retry
 from scheduler.ledger import ledger
 from scheduler.models import Delivery
+from scheduler.outbox import LEASE
 from scheduler.planning import plan_prompts
 from scheduler.tasks import dispatch_due as dispatch_due_task
 from tests import trial
@@ -354,6 +355,7 @@ def test_the_webhook_is_told_what_is_due_and_nothing_of_the_trial(
     assert content == {
         "prompt_id": str(prompt.pk),
         "participant": str(prompt.participant.uuid),
+        "kind": "prompt",
         "title": "Check-in",
         "due_at": prompt.due_at.isoformat(),
         "expires_at": prompt.expires_at.isoformat(),

@@ -1,0 +1,1 @@
+"""Push services, one module each. They need the extra `push`."""
