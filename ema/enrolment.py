@@ -2,14 +2,17 @@
 
 import uuid
 from datetime import datetime, timedelta
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+from zoneinfo import ZoneInfo
 
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
 from ema import audit, codes, tokens
 from ema.audit import Actor
 from ema.models import Device, EnrolmentCode, Participant, Site
+from ema.models.participant import valid_code
 from ema.tokens import Admission
+from ema.zone_names import zone_named
 
 CODE_LIFETIME = timedelta(hours=72)
 
@@ -33,10 +36,17 @@ class CodeExpired(Exception):
 def refuse_unknown_zone(name: str) -> ZoneInfo:
     """The zone, or EnrolmentRefused."""
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        message = f"zone {name!r} is unknown: write an IANA name such as Europe/Brussels."
-        raise EnrolmentRefused(message) from error
+        return zone_named(name)
+    except ValueError as error:
+        raise EnrolmentRefused(str(error)) from error
+
+
+def refuse_wrong_code(code: str) -> None:
+    """EnrolmentRefused unless the code is safe in lists, file names and spreadsheets."""
+    try:
+        valid_code(code)
+    except ValidationError as error:
+        raise EnrolmentRefused(f"code {code!r}: {error.message}") from error
 
 
 def enrol(
@@ -54,6 +64,7 @@ def enrol(
     if at > now:
         raise EnrolmentRefused(f"enrolled_at {at:%Y-%m-%d %H:%M} is in the future.")
     local = refuse_unknown_zone(zone)
+    refuse_wrong_code(code)
     try:
         with transaction.atomic():
             participant = Participant.objects.create(

@@ -30,6 +30,9 @@ PROBLEMS = {
     "padding": Problem("row without an answer (--padded)", f"{LEFT_OUT}: padding, not a prompt"),
     "empty_row": Problem("neither an answer nor a prompt number", f"{LEFT_OUT}: padding"),
     "participant_long": Problem("participant code over 40 characters", "shortened"),
+    "participant_unusual": Problem(
+        "participant code with other signs than letters, digits and . - _", "replaced by dashes"
+    ),
     "value_not_number": Problem("value that is not a number", "taken as not answered"),
     "value_rounded": Problem("value with more than 4 decimals", "rounded to 4"),
     "value_outside": Problem("value outside the scale", "stored with a flag, not analysed"),

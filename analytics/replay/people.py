@@ -1,5 +1,6 @@
 """From entries to people with numbered, dated prompts, and the scales of their ratings. Pure."""
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,7 @@ DAY_STARTS, DAY_LASTS = time(8), timedelta(hours=14)
 PROMPTS_OF_A_DAY = 10  # where the file has neither days nor times
 MOST_DECIMALS = 4
 LONGEST_CODE = 40
+USUAL_CODE = re.compile(r"[^\W_][\w.-]*")
 ANSWER_AFTER = timedelta(minutes=1)  # where the file does not say
 
 
@@ -185,10 +187,18 @@ def _counted_from_one(
 
 
 def _code(who: str, row: int, findings: Findings) -> str:
-    if len(who) <= LONGEST_CODE:
+    """A code that enrolment takes; a changed one ends in a hash, so that no two become one."""
+    problems = {
+        "participant_long": len(who) > LONGEST_CODE,
+        "participant_unusual": USUAL_CODE.fullmatch(who) is None,
+    }
+    for problem, is_so in problems.items():
+        if is_so:
+            findings.add(problem, row, participant=who, value=who)
+    if not any(problems.values()):
         return who
-    findings.add("participant_long", row, participant=who, value=who)
-    return f"{who[:31]}-{sha256(who.encode()).hexdigest()[:8]}"
+    kept = re.sub(r"[^\w.-]", "-", who[:31]).lstrip("._-")
+    return f"{kept}-{sha256(who.encode()).hexdigest()[:8]}".lstrip("-")
 
 
 Placed = tuple[Entry, int, int]

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from analytics.file_options import UnusableDataError, WrongOptionError, listed
 from analytics.replay.entries import Entry, read_entries
 from analytics.replay.file import Columns, Selection, select_rows
 from analytics.replay.findings import Findings
 from analytics.replay.people import Person, Scale, arm_map_of, arms_of, people_of, scales_of
+from ema.zone_names import zone_named
 
 SHORTEST_EXPIRY = timedelta(minutes=30)
 
@@ -121,8 +121,8 @@ def read(asked: Asked, now: datetime) -> Replay:
 
 def _zone(name: str) -> tzinfo:
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        return zone_named(name)
+    except ValueError as error:
         message = f"--zone {name!r} is unknown: write an IANA name such as Europe/Brussels."
         raise WrongOptionError(message) from error
 

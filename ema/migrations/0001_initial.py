@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('uuid', models.UUIDField(default=uuid.uuid4, editable=False, unique=True)),
-                ('code', models.CharField(help_text='The pseudonym used in lists and tables.', max_length=40)),
+                ('code', models.CharField(help_text='The pseudonym used in lists and tables.', max_length=40, validators=[django.core.validators.RegexValidator('\\A[^\\W_][\\w.-]*\\Z', 'Use letters, digits, dots, dashes and underscores; begin with a letter or digit.')])),
                 ('zone', models.CharField(help_text='IANA zone the participant lives in.', max_length=64)),
                 ('windows', models.JSONField(blank=True, help_text="Own waking hours; empty means the phase's.", null=True)),
                 ('language', models.CharField(default='en', max_length=20)),

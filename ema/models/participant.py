@@ -4,11 +4,17 @@ import uuid
 from datetime import datetime
 
 from django.conf import settings
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from ema.models.study import Site, Study
+
+valid_code = RegexValidator(
+    r"\A[^\W_][\w.-]*\Z",
+    "Use letters, digits, dots, dashes and underscores; begin with a letter or digit.",
+)
 
 
 class ParticipantQuerySet(models.QuerySet["Participant"]):
@@ -20,7 +26,9 @@ class Participant(models.Model):
     uuid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="participants")
     site = models.ForeignKey(Site, on_delete=models.PROTECT, related_name="participants")
-    code = models.CharField(max_length=40, help_text="The pseudonym used in lists and tables.")
+    code = models.CharField(
+        max_length=40, validators=[valid_code], help_text="The pseudonym used in lists and tables."
+    )
     zone = models.CharField(max_length=64, help_text="IANA zone the participant lives in.")
     windows = models.JSONField(
         null=True, blank=True, help_text="Own waking hours; empty means the phase's."

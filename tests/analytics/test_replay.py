@@ -23,7 +23,7 @@ from analytics.replay.findings import PROBLEMS
 from analytics.replay.people import Occasion
 from analytics.replay.reading import Asked, Replay
 from analytics.replay.times import read_stamp
-from ema import embedded
+from ema import embedded, enrolment
 from tests.real_data import real_data
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -269,6 +269,10 @@ def test_a_good_file_has_no_findings(tmp_path: Path) -> None:
             f"{'p' * 41},a,1,3,answered,2020-03-02 15:00:00,2020-03-02 15:01:00,5,6",
             "participant_long",
         ),
+        (
+            "=1+1 (Anna),a,1,3,answered,2020-03-02 15:00:00,2020-03-02 15:01:00,5,6",
+            "participant_unusual",
+        ),
     ],
     ids=lambda value: value if value in PROBLEMS else "",
 )
@@ -287,6 +291,19 @@ def test_a_broken_row_is_reported_and_every_row_is_accounted_for(
     told = made.content()
     left_out = sum(told["rows_left_out"].values())
     assert told["answered"] + told["missed"] + left_out == told["rows_in_file"] == 7
+
+
+def test_unusual_codes_stay_different_and_are_such_as_enrolment_takes(tmp_path: Path) -> None:
+    row = ",a,1,1,answered,2020-03-02 09:00:00,2020-03-02 09:02:00,10,20"
+    strange = ["=1+1", "-1+1", "a b", "a+b", "é" * 60, "(((", "_x"]
+
+    made = read(file_of(tmp_path, *GOOD, *(name + row for name in strange)))
+
+    codes = [person.code for person in made.people]
+    assert len(set(codes)) == len(codes)
+    for code in codes:
+        enrolment.refuse_wrong_code(code)
+        assert len(code) <= 40
 
 
 def test_a_file_that_looks_like_a_filled_grid_is_pointed_out(tmp_path: Path) -> None:
