@@ -20,7 +20,7 @@ from django.db.models import Max, QuerySet
 
 from ema import audit
 from ema.audit import Actor
-from ema.models import AuditEvent, Participant, Phase, Prompt, Study
+from ema.models import AuditEvent, Participant, Phase, PhaseStart, Prompt, Study
 from ema.models.study import Design
 from scheduler.day import EMPTY_DAY, DayPlan, Protocol, draw_day
 from scheduler.planning import HORIZON, Streams, Stretch
@@ -174,7 +174,7 @@ def verify_schedule(
     phases = {phase.pk: phase for phase in _drawn_phases(study)}
     streams, total = Streams(phases), Participant.objects.filter(study=study).count()
     for people in _chunks(_people(study)):
-        rows, begins = _rows(people), _begins(study, people)
+        rows, begins = _rows(people), _begins(people)
         for person in people:
             own = rows.get(person.pk, {})
             planned_on = _planned_on(study, person, own, last_run)
@@ -268,17 +268,15 @@ def _drawn_phases(study: Study) -> QuerySet[Phase]:
     return Phase.objects.drawn().filter(study=study).select_related("study")
 
 
-def _begins(study: Study, people: Sequence[Person]) -> dict[int, dict[int, date]]:
-    """When each drawn phase begins for some participants: the planner's rule, imported ones too."""
-    before, days = dict[int, int](), 0
-    for phase in Phase.objects.filter(study=study).order_by("position"):
-        if phase.design != Design.IMPORTED:
-            before[phase.pk] = days
-        days += phase.days
-    return {
-        person.pk: {key: person.enrolled_on + n * DAY for key, n in before.items()}
-        for person in people
-    }
+def _begins(people: Sequence[Person]) -> dict[int, dict[int, date]]:
+    """When the phases of some participants began, as the planner wrote it down."""
+    begins: dict[int, dict[int, date]] = {person.pk: {} for person in people}
+    started = PhaseStart.objects.filter(participant__in=list(begins))
+    for participant, phase, begins_on in started.values_list(
+        "participant_id", "phase_id", "begins_on"
+    ):
+        begins[participant][phase] = begins_on
+    return begins
 
 
 def _people(study: Study) -> Iterator[Person]:

@@ -15,6 +15,7 @@ from ema import audit, studies, visits
 from ema.models import Allocation, Participant, Phase, PhaseStart, Prompt, Study, Visit
 from scheduler.phases import Course, Happened, Rule, begin_dates
 from scheduler.planning import plan_prompts
+from scheduler.verification import verify_schedule
 from tests import trial
 
 MIDNIGHT = datetime(2026, 6, 15, tzinfo=UTC)
@@ -144,6 +145,7 @@ def test_phases_get_prompts_as_their_beginning_becomes_known(study: Study) -> No
     plan_prompts(NOON + 21 * DAY)
     assert days(someone)["burst"] == [23, 24, 25]
     assert plan_prompts(NOON + 21 * DAY).prompts == 0
+    assert verify_schedule(study).all_equal
 
 
 @pytest.mark.django_db
