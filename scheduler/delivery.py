@@ -22,7 +22,7 @@ from ema.models import Prompt, PushRegistration
 from ema.models.prompt import Undelivered
 from scheduler import channels, outbox
 from scheduler.channels import Gone, Message, PushError, Send
-from scheduler.models import Delivery
+from scheduler.models import Delivery, DeliveryKind
 from scheduler.outbox import LEASE
 
 LAST_START = timedelta(seconds=10)  # into the lease; a send then has 20 s to end before it
@@ -151,7 +151,11 @@ def _mark_failed(outcome: Outcome, error: PushError) -> str:
     if isinstance(error, Gone) and outcome.registration:
         push.retire(outcome.registration, reason=str(error), now=at)
     end = _settle(delivery, "failed", failed_at=at, failure=str(error)[:300] or "?")
-    if end == "failed" and channels.routes().next in (None, delivery.channel):
+    if (
+        end == "failed"
+        and delivery.kind == DeliveryKind.PROMPT
+        and channels.routes().next in (None, delivery.channel)
+    ):
         Prompt.objects.filter(pk=delivery.prompt_id, sent_at=None, undelivered="").update(
             undelivered=Undelivered.CHANNEL_FAILED
         )

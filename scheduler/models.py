@@ -48,7 +48,8 @@ class Delivery(models.Model):
         ordering = ["due_at"]
         constraints = [
             models.UniqueConstraint(
-                fields=["prompt", "kind", "channel"], name="a_prompt_is_sent_once_on_a_channel"
+                fields=["prompt", "kind", "channel", "due_at"],
+                name="a_prompt_is_sent_once_on_a_channel",
             ),
             models.CheckConstraint(
                 condition=Q(expires_at__gt=F("due_at")), name="delivery_expires_after_it_is_due"

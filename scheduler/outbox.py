@@ -11,18 +11,20 @@ from django.db.models import F, Q
 
 from ema.models import PushRegistration
 from scheduler.channels import Routes
-from scheduler.models import Delivery
+from scheduler.models import Delivery, DeliveryKind
 
 LEASE = timedelta(seconds=30)
 EXPIRED_AT_ONCE = 10_000
 
 # A phone with a live registration is told by its push service, unless that failed for this very
-# prompt; everybody else by the default channel.
+# prompt; everybody else by the default channel. One order for all, so that two dispatchers never
+# deadlock.
 QUEUE = """
 INSERT INTO scheduler_delivery
     (prompt_id, channel, kind, due_at, expires_at, next_attempt_at, attempts, failure)
-SELECT prompt.id, route.channel, 'prompt', prompt.due_at, prompt.expires_at, %(now)s, 0, ''
+SELECT prompt.id, route.channel, %(kind)s, wanted.due_at, prompt.expires_at, %(now)s, 0, ''
 FROM ema_prompt prompt
+JOIN ema_phase phase ON phase.id = prompt.phase_id
 JOIN ema_participant participant ON participant.id = prompt.participant_id
 JOIN ema_study study ON study.id = participant.study_id
 JOIN ema_device device ON device.participant_id = participant.id
@@ -38,20 +40,40 @@ CROSS JOIN LATERAL (SELECT CASE
     ) THEN registration.kind
     ELSE %(next)s END AS channel
 ) route
+CROSS JOIN LATERAL ({wanted}) wanted
 WHERE prompt.due_at <= %(now)s AND prompt.expires_at > %(now)s
-AND prompt.cancelled_at IS NULL AND prompt.armed_at IS NULL AND prompt.sent_at IS NULL
-AND prompt.answered_at IS NULL AND prompt.undelivered = ''
-AND prompt.shown_at IS NULL AND prompt.opened_at IS NULL
+AND prompt.cancelled_at IS NULL AND prompt.armed_at IS NULL AND prompt.answered_at IS NULL
 AND coalesce(participant.withdrawn_at > %(now)s, true) AND study.locked_at IS NULL
-AND route.channel IS NOT NULL
+AND route.channel IS NOT NULL AND wanted.due_at IS NOT NULL
+AND {waits}
 ORDER BY prompt.id
-ON CONFLICT (prompt_id, kind, channel) DO NOTHING
-"""  # one order for all, so that two dispatchers never deadlock
+ON CONFLICT (prompt_id, kind, channel, due_at) DO NOTHING
+"""
+PROMPTS = QUEUE.format(
+    wanted="SELECT prompt.due_at",
+    waits="""prompt.sent_at IS NULL AND prompt.undelivered = ''
+        AND prompt.shown_at IS NULL AND prompt.opened_at IS NULL""",
+)
+# Only the latest reminder whose time has come: after an outage they do not come all at once. None
+# for a prompt that was itself sent later than that.
+REMINDERS = QUEUE.format(
+    wanted="""
+        SELECT max(at) AS due_at
+        FROM jsonb_array_elements_text(phase.reminders_after) minutes (after)
+        CROSS JOIN LATERAL (
+            SELECT prompt.due_at + minutes.after::numeric * interval '1 minute' AS at
+        ) reminder
+        WHERE at <= %(now)s AND at < prompt.expires_at AND at > prompt.sent_at
+    """,
+    waits="prompt.sent_at IS NOT NULL",
+)
 
 
 def queue(now: datetime, routes: Routes) -> int:
-    """A delivery for every prompt that is due and that no phone knows of."""
-    return _execute(QUEUE, {"now": now, **routes._asdict()})
+    """A delivery for each prompt that is due and that no phone knows of, and each reminder."""
+    values = {"now": now, **routes._asdict()}
+    prompts = _execute(PROMPTS, {**values, "kind": DeliveryKind.PROMPT.value})
+    return prompts + _execute(REMINDERS, {**values, "kind": DeliveryKind.REMINDER.value})
 
 
 @transaction.atomic

@@ -402,6 +402,10 @@ class Migration(migrations.Migration):
             model_name='prompt',
             index=models.Index(condition=models.Q(('answered_at', None), ('armed_at', None), ('cancelled_at', None), ('sent_at', None), ('undelivered', '')), fields=['due_at'], name='prompts_waiting_for_delivery'),
         ),
+        migrations.AddIndex(
+            model_name='prompt',
+            index=models.Index(condition=models.Q(('answered_at', None), ('armed_at', None), ('cancelled_at', None), ('sent_at__isnull', False)), fields=['expires_at'], name='prompts_that_may_be_reminded'),
+        ),
         migrations.AddConstraint(
             model_name='prompt',
             constraint=models.UniqueConstraint(fields=('participant', 'phase', 'study_on', 'ordinal'), name='a_prompt_is_planned_once'),

@@ -90,6 +90,13 @@ class Prompt(models.Model):
                 ),
                 name="prompts_waiting_for_delivery",
             ),
+            models.Index(
+                fields=["expires_at"],
+                condition=Q(
+                    cancelled_at=None, armed_at=None, answered_at=None, sent_at__isnull=False
+                ),
+                name="prompts_that_may_be_reminded",
+            ),
         ]
 
     def __str__(self) -> str:
