@@ -104,6 +104,7 @@ def freeze(study: Study, actor: Actor, now: datetime) -> Comparison:
             action="comparison.frozen",
             subject=f"comparison {comparison.sha256[:8]}",
             study=study,
+            is_closed=True,
             after={"sha256": comparison.sha256},
         )
     return comparison

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 from django.core.management import call_command
-from django.db import connection
+from django.db import connection, transaction
 
 from benchmarks import STATE_DIR
 from ema import embedded
@@ -38,7 +38,8 @@ def empty_database() -> Iterator[None]:
 
 def empty(*tables: str) -> None:
     """Throw away all rows of tables, and all rows that point at them."""
-    with connection.cursor() as cursor:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL fourbeat.may_truncate = on")
         cursor.execute(f"TRUNCATE {', '.join(tables)} CASCADE")
 
 

@@ -4,6 +4,7 @@ from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Q, QuerySet
 
 from ema.models import (
+    AuditEvent,
     Device,
     Membership,
     Participant,
@@ -77,6 +78,18 @@ def sites_for(user: User, *roles: str) -> QuerySet[Site]:
     held = Membership.objects.filter(user_id=user.pk, role__in=roles)
     whole = held.filter(site=None).values("study_id")
     return Site.objects.filter(Q(study__in=whole) | Q(pk__in=held.values("site_id")))
+
+
+def audit_events_for(user: User) -> QuerySet[AuditEvent]:
+    """Events of one's studies or, kept to a site, of that site; closed ones for the closed role."""
+    if not user.is_authenticated:
+        return AuditEvent.objects.none()
+    held = Membership.objects.filter(user_id=user.pk)
+    whole = held.filter(site=None).values("study_id")
+    sites = held.exclude(site=None).values("site_id")
+    closed = studies_for(user, Role.STATISTICIAN.value)
+    own = Q(study__in=whole) | Q(site__in=sites)
+    return AuditEvent.objects.filter(own, Q(is_closed=False) | Q(study__in=closed))
 
 
 def prompts_of(device: Device) -> PromptQuerySet:

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 from django.contrib.auth.models import AbstractBaseUser
 
-from ema.models import AuditEvent, Study
+from ema.models import AuditEvent, Site, Study
 
 
 class Actor(NamedTuple):
@@ -25,13 +25,21 @@ def record(
     action: str,
     subject: str,
     study: Study | None = None,
+    site: Site | None = None,
+    is_closed: bool = False,
     before: Any = None,
     after: Any = None,
     reason: str = "",
 ) -> AuditEvent:
-    """One append-only event. Call it inside the transaction of the change it describes."""
+    """One append-only event. Call it inside the transaction of the change it describes.
+
+    `site` is the participant's, where it is about one. A closed event depends on arms: only the
+    closed role reads it.
+    """
     return AuditEvent.objects.create(
         study=study,
+        site=site,
+        is_closed=is_closed,
         actor_id=actor.user.pk if actor.user else None,
         door=actor.door,
         action=action,

@@ -1,4 +1,8 @@
-"""Trigger SQL: the audit trail takes new rows and nothing else."""
+"""Trigger SQL: the audit trail takes new rows and nothing else.
+
+Emptying a whole table at once is for tests and benches: their sessions set
+`fourbeat.may_truncate = on`. Nothing else does.
+"""
 
 REFUSE_CHANGES = """
 CREATE FUNCTION audit_is_append_only() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -8,8 +12,20 @@ BEGIN
 END $$;
 CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE ON ema_auditevent
     FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+CREATE FUNCTION audit_is_never_emptied() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF current_setting('fourbeat.may_truncate', true) IS DISTINCT FROM 'on' THEN
+        RAISE EXCEPTION 'the audit trail is append-only: % refused', TG_OP
+            USING ERRCODE = 'insufficient_privilege';
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit_is_never_emptied BEFORE TRUNCATE ON ema_auditevent
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_never_emptied();
 """
 ALLOW_CHANGES = """
+DROP TRIGGER audit_is_never_emptied ON ema_auditevent;
+DROP FUNCTION audit_is_never_emptied();
 DROP TRIGGER audit_is_append_only ON ema_auditevent;
 DROP FUNCTION audit_is_append_only();
 """

@@ -81,6 +81,7 @@ def enrol(
                 action="participant.enrolled",
                 subject=f"participant {code}",
                 study=site.study,
+                site=site,
                 after={"site": site.code, "zone": zone, "enrolled_at": at.isoformat()},
             )
     except IntegrityError as error:
@@ -103,6 +104,7 @@ def withdraw(*, participant: Participant, reason: str, now: datetime, actor: Act
             action="participant.withdrawn",
             subject=f"participant {participant.code}",
             study=participant.study,
+            site=participant.site,
             after={"withdrawn_at": now.isoformat()},
             reason=reason,
         )
@@ -129,6 +131,7 @@ def issue_code(*, participant: Participant, now: datetime, actor: Actor) -> str:
         action="code.issued",
         subject=f"participant {participant.code}",
         study=participant.study,
+        site=participant.site,
     )
     return code
 
@@ -166,6 +169,7 @@ def redeem(
         action="device.enrolled",
         subject=f"participant {found.participant.code}",
         study=found.participant.study,
+        site=found.participant.site,
         after={"app": app, "app_version": app_version, "platform": platform},
     )
     return admission

@@ -39,6 +39,7 @@ def pause(
                 action="participant.paused",
                 subject=f"participant {participant.code}",
                 study=participant.study,
+                site=participant.site,
                 after={"kind": kind, "begins_at": _iso(begins_at), "ends_at": _iso(ends_at)},
                 reason=reason,
             )
@@ -77,6 +78,7 @@ def resume(*, participant: Participant, now: datetime, actor: Actor) -> None:
         action="participant.resumed",
         subject=f"participant {participant.code}",
         study=participant.study,
+        site=participant.site,
         before={"ends_at": before},
         after={"ends_at": _iso(now)},
     )

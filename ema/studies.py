@@ -152,6 +152,7 @@ def grant(
             action="role.granted",
             subject=f"user {user.get_username()}",
             study=study,
+            site=site,
             after=_held(role, site),
         )
     return is_new
@@ -179,6 +180,7 @@ def revoke(*, membership: Membership, actor: Actor) -> bool:
             action="role.revoked",
             subject=f"user {membership.user.get_username()}",
             study=membership.study,
+            site=membership.site,
             before=_held(membership.role, membership.site),
         )
     return bool(is_gone)

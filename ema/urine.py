@@ -39,6 +39,7 @@ def record_result(
         action="urine.recorded",
         subject=f"participant {old.participant.code} {old.due_on}",
         study=old.participant.study,
+        site=old.participant.site,
         before={"result": old.result, "collected_on": _iso(old.collected_on)},
         after={"result": result, "collected_on": _iso(collected_on)},
     )

@@ -29,6 +29,7 @@ def record_visit(
                 action="visit.recorded",
                 subject=f"participant {participant.code}",
                 study=participant.study,
+                site=participant.site,
                 after={"key": key, "on_date": on_date.isoformat()},
             )
     except IntegrityError as error:

@@ -25,6 +25,8 @@ from ema.models import (
     Study,
 )
 
+OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
+
 
 class SiteInline(admin.TabularInline[Site, Study]):
     model = Site
@@ -213,10 +215,9 @@ class OperatorAdmin(SetUpAdmin, UserAdmin[User]):
 @admin.register(AuditEvent)
 class AuditEventAdmin(RecordAdmin):
     readers = OPERATORS
-    list_display = ["at", "study", "action", "subject", "actor", "door", "reason"]
-    list_filter = [("study", admin.RelatedOnlyFieldListFilter), "action", "door"]
-    list_select_related = ["study", "actor"]
+    list_display = ["at", "study", "site", "action", "subject", "actor", "door", "reason"]
+    list_filter = [*OWN, "action", "door"]
     search_fields = ["subject", "action"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Any]:
-        return super().get_queryset(request).filter(study__in=access.studies_for(request.user))
+        return access.audit_events_for(request.user).select_related("study", "site", "actor")

@@ -11,6 +11,7 @@ import uuid
 from django.conf import settings
 from django.db import migrations, models
 
+from ema import published_trigger
 from ema.audit_trigger import ALLOW_CHANGES, REFUSE_CHANGES
 
 
@@ -318,6 +319,8 @@ class Migration(migrations.Migration):
                 ('reason', models.CharField(blank=True, max_length=500)),
                 ('actor', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to=settings.AUTH_USER_MODEL)),
                 ('study', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='audit', to='ema.study')),
+                ('site', models.ForeignKey(help_text="A participant's.", null=True, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='ema.site')),
+                ('is_closed', models.BooleanField(default=False, help_text='Says something that depends on arms.')),
             ],
             options={
                 'ordering': ['-id'],
@@ -514,6 +517,7 @@ class Migration(migrations.Migration):
             model_name='membership',
             constraint=models.CheckConstraint(condition=models.Q(('site__isnull', True), ('role', 'coordinator'), _connector='OR'), name='only_a_coordinator_is_kept_to_a_site', violation_error_message='Only a coordinator is kept to a site.'),
         ),
+        migrations.RunSQL(sql=published_trigger.REFUSE_CHANGES, reverse_sql=published_trigger.ALLOW_CHANGES),
         migrations.AddIndex(
             model_name='auditevent',
             index=models.Index(fields=['study', 'at'], name='audit_by_study_and_time'),

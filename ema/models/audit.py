@@ -4,12 +4,16 @@ from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from ema.models.study import Study
+from ema.models.study import Site, Study
 
 
 class AuditEvent(models.Model):
     at = models.DateTimeField(db_default=Now())
     study = models.ForeignKey(Study, null=True, on_delete=models.PROTECT, related_name="audit")
+    site = models.ForeignKey(
+        Site, null=True, on_delete=models.PROTECT, related_name="+", help_text="A participant's."
+    )
+    is_closed = models.BooleanField(default=False, help_text="Says something that depends on arms.")
     actor = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )

@@ -195,7 +195,7 @@ def test_a_frozen_comparison_can_be_verified_and_is_audited() -> None:
     assert digest(compare(study)) == kept.sha256
     event = AuditEvent.objects.get(action="comparison.frozen")
     assert event.after == {"sha256": kept.sha256}
-    assert event.door == "command"
+    assert (event.door, event.is_closed) == ("command", True)
 
 
 def test_a_frozen_comparison_stays_when_answers_follow() -> None:

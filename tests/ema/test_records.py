@@ -8,7 +8,7 @@ from django.db import IntegrityError, ProgrammingError, connection, transaction
 from django.utils import timezone
 
 from ema import audit
-from ema.models import AuditEvent, Participant, Prompt, UrineTest
+from ema.models import AuditEvent, Item, Participant, Prompt, QuestionnaireVersion, UrineTest
 from tests import trial
 
 pytestmark = pytest.mark.django_db
@@ -66,6 +66,57 @@ def test_a_slot_is_spent_once_per_participant(participant: Participant) -> None:
     trial.allocate(participant, "placebo")
     with refuses("participant_id"):
         trial.allocate(participant, "clonidine")
+
+
+@pytest.mark.parametrize("table", ["ema_auditevent", "analytics_comparison"])
+def test_a_table_that_only_grows_is_not_emptied(table: str) -> None:
+    """Nor through a table it points at. Tests may, and here take that back."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET LOCAL fourbeat.may_truncate = off")
+        for emptied in (table, "ema_study"):
+            with (
+                pytest.raises(ProgrammingError, match=r"append-only|never changed or removed"),
+                transaction.atomic(),
+            ):
+                cursor.execute(f"TRUNCATE {emptied} CASCADE")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "UPDATE ema_questionnaireversion SET version = 7",
+        "UPDATE ema_questionnaireversion SET published_at = NULL, sha256 = ''",
+        "UPDATE ema_item SET maximum = 10 WHERE key = 'stress'",
+        "DELETE FROM ema_item",
+        """INSERT INTO ema_item (version_id, key, position, kind, role, label, decimals, options,
+               show_if, recall, required)
+           SELECT id, 'new', 9, 'text', '', '{}', 0, '[]', '{}', '', true
+           FROM ema_questionnaireversion""",
+    ],
+)
+def test_a_published_questionnaire_never_changes(participant: Participant, change: str) -> None:
+    version = QuestionnaireVersion.objects.get()
+    with (
+        pytest.raises(ProgrammingError, match="a published questionnaire never changes"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
+        cursor.execute(change)
+    assert version.content_hash() == QuestionnaireVersion.objects.get().sha256
+
+
+def test_a_draft_of_a_questionnaire_may_change(participant: Participant) -> None:
+    published = QuestionnaireVersion.objects.get()
+    draft = QuestionnaireVersion.objects.create(questionnaire=published.questionnaire, version=2)
+    item = Item.objects.create(version=draft, key="note", kind="text", position=1)
+    Item.objects.filter(pk=item.pk).update(position=2)
+    with (
+        pytest.raises(ProgrammingError, match="never changes"),
+        transaction.atomic(),
+    ):
+        Item.objects.filter(pk=item.pk).update(version=published, position=9)
+    draft.items.all().delete()
+    draft.delete()
 
 
 def test_the_audit_trail_is_append_only() -> None:

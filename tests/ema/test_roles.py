@@ -6,6 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from ema import audit, enrolment
 from ema.models import AuditEvent, EnrolmentCode, Participant, Prompt, Site, Study, UrineTest
 from tests import trial
 from tests.ema.test_admin import page, sign_in
@@ -156,3 +157,61 @@ def test_filters_name_nothing_of_other_studies(two_hats: Client, study: Study) -
         assert "secret" not in page(two_hats.get(f"/admin/{name}/")), name
     assert re.search(r"demo|other", page(two_hats.get("/admin/ema/auditevent/")))
     assert not Prompt.objects.exists()
+
+
+def subjects_seen(client: Client) -> str:
+    return page(client.get("/admin/ema/auditevent/"))
+
+
+def test_whoever_is_kept_to_a_site_reads_the_events_of_that_site(study: Study) -> None:
+    second = Site.objects.create(study=study, code="S2", title="Second site")
+    trial.enrol_at(second, "S2-001")
+    here, there, everywhere = (
+        sign_in("cora", study, "coordinator", site=study.sites.get(code="S1")),
+        sign_in("sia", study, "coordinator", site=second),
+        sign_in("ines", study, "investigator"),
+    )
+    seen = [subjects_seen(client) for client in (here, there, everywhere)]
+    assert ["participant S1-001" in one for one in seen] == [True, False, True]
+    assert ["participant S2-001" in one for one in seen] == [False, True, True]
+    assert ["study.started" in one for one in seen] == [False, False, True]
+    other = AuditEvent.objects.get(subject="participant S2-001")
+    assert here.get(f"/admin/ema/auditevent/{other.pk}/change/").status_code == 302
+
+
+def test_every_event_about_a_participant_has_their_site(study: Study) -> None:
+    participant = Participant.objects.get()
+    trial.redeem(participant)
+    enrolment.withdraw(
+        participant=participant, reason="moved", now=timezone.now(), actor=audit.COMMAND
+    )
+    events = AuditEvent.objects.filter(subject__startswith="participant ")
+    assert {event.action for event in events} == {
+        "participant.enrolled",
+        "code.issued",
+        "device.enrolled",
+        "participant.withdrawn",
+    }
+    assert {event.site for event in events} == {participant.site}
+
+
+def test_closed_events_are_for_the_closed_role(study: Study) -> None:
+    closed = audit.record(
+        actor=audit.COMMAND, action="comparison.frozen", subject="x", study=study, is_closed=True
+    )
+    for role, is_shown in (("coordinator", False), ("investigator", False), ("statistician", True)):
+        client = sign_in(role, study, role)
+        assert ("comparison.frozen" in subjects_seen(client)) is is_shown
+        answer = client.get(f"/admin/ema/auditevent/{closed.pk}/change/")
+        assert answer.status_code == (200 if is_shown else 302)
+
+
+def test_a_statistician_of_another_study_reads_no_closed_events_here(study: Study) -> None:
+    audit.record(
+        actor=audit.COMMAND, action="comparison.frozen", subject="x", study=study, is_closed=True
+    )
+    client = sign_in("hattie", trial.make_study("other"), "statistician")
+    study.memberships.create(user_id=client.session["_auth_user_id"], role="investigator")
+    said = subjects_seen(client)
+    assert "participant S1-001" in said
+    assert "comparison.frozen" not in said
