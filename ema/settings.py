@@ -240,6 +240,7 @@ PLAN_EVERY_S = _read("seconds", "PLAN_EVERY_S", 20.0)
 DISPATCH_EVERY_S = _read("seconds", "DISPATCH_EVERY_S", 5.0)
 COUPLE_EVERY_S = _read("seconds", "COUPLE_EVERY_S", 20.0)
 SNAPSHOT_EVERY_S = _read("seconds", "SNAPSHOT_EVERY_S", 10.0)
+URINE_EVERY_S = _read("seconds", "URINE_EVERY_S", 3600.0)
 CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks change
     task: {"task": task, "schedule": every, "options": {"expires": every}}
     for task, every in {
@@ -247,6 +248,7 @@ CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks cha
         "scheduler.tasks.dispatch_due": DISPATCH_EVERY_S,
         "analytics.tasks.estimate_couplings": COUPLE_EVERY_S,
         "analytics.tasks.build_snapshots": SNAPSHOT_EVERY_S,
+        "ema.tasks.schedule_urine_tests": URINE_EVERY_S,
     }.items()
 }
 

@@ -12,7 +12,7 @@ from ema.models import Item, Membership, Phase, QuestionnaireVersion, Site, Stud
 from ema.models.questionnaire import AnalysisRole
 from ema.models.study import Role
 
-SET_UP = ("slug", "title", "masking", "zone")
+SET_UP = ("slug", "title", "masking", "zone", "urine_weekdays")
 SETTLED = ("slug", "masking")  # from the start on: addresses, and who may see arms
 
 

@@ -31,7 +31,7 @@ from ema.models.study import Design, Masking, Role
 SITES = (("north", "Northern clinic", "Europe/Brussels"), ("east", "Eastern clinic", "Europe/Kyiv"))
 CONTROL, TREATED = "placebo", "clonidine"
 TREATED_SHARE = 61 / 118
-URINE_WEEKDAYS = (1, 3, 5)  # study days of a study week: three tests a week
+URINE_WEEKDAYS = [1, 3, 5]  # Monday, Wednesday, Friday
 PLACES = ("home", "work or school", "on the way", "elsewhere")
 COMPANY = ("nobody", "family", "friends", "colleagues", "others")
 ADMINISTRATOR = "administrator"
@@ -75,6 +75,7 @@ def create_study(wanted: Wanted, slug: str, now: datetime) -> Study:
         title="Simulated trial: placebo and clonidine",
         masking=Masking.DOUBLE_BLIND,
         zone=SITES[0][2],
+        urine_weekdays=URINE_WEEKDAYS,
     )
     for code, title, zone in SITES:
         Site.objects.create(study=study, code=code, title=f"{title} (simulated)", zone=zone)
@@ -182,13 +183,14 @@ def _urine(
     wanted: Wanted, participants: Sequence[Participant], people: People, now: datetime
 ) -> None:
     """Three tests a week; results of those that are due already."""
-    days = [7 * week + day for week in range(-(-wanted.days // 7)) for day in URINE_WEEKDAYS]
-    days = [day for day in days if day <= wanted.days]
+    days = range(2, wanted.days + 1)
     results = simulation.draw_urine(wanted.rng(2), people, days)
     tests = []
     for participant, mine in zip(participants, results, strict=True):
         for day, result in zip(days, mine, strict=True):
             due_on = participant.enrolled_on + timedelta(days=day - 1)
+            if due_on.isoweekday() not in URINE_WEEKDAYS:
+                continue
             known = due_on < now.date()
             tests.append(
                 UrineTest(

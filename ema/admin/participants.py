@@ -1,5 +1,6 @@
 """Enrolling participants and handing them their codes; their prompts, answers and urine tests."""
 
+from datetime import date
 from typing import Any
 
 from django import forms
@@ -212,10 +213,24 @@ class QuarantineAdmin(ParticipantRecordAdmin):
     list_select_related = ["participant"]
 
 
+class UrineForm(forms.ModelForm[UrineTest]):
+    def clean_collected_on(self) -> date | None:
+        """Refuse here what recording would refuse, beside the field."""
+        collected_on: date | None = self.cleaned_data["collected_on"]
+        try:
+            urine.refuse_wrong_date(
+                test=self.instance, collected_on=collected_on, now=timezone.now()
+            )
+        except urine.UrineRefused as error:
+            raise forms.ValidationError(str(error)) from error
+        return collected_on
+
+
 @admin.register(UrineTest)
 class UrineTestAdmin(ParticipantRecordAdmin):
     """Scheduled tests: choose one to enter its result."""
 
+    form = UrineForm
     writers = COORDINATORS
     list_display = ["participant", "due_on", "result", "collected_on", "recorded_at"]
     list_filter = [*OWN_PARTICIPANTS, "result"]

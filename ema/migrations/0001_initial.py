@@ -262,6 +262,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('slug', models.SlugField(help_text='Short name used in addresses and commands.', unique=True)),
                 ('title', models.CharField(max_length=200)),
+                ('urine_weekdays', models.JSONField(blank=True, default=list, help_text='Days of urine tests, 1 is Monday: [1, 3, 5]. Empty: no urine tests.', validators=[ema.models.study.refuse_wrong_weekdays])),
                 ('masking', models.CharField(choices=[('open', 'open: operators with the right may compare arms at any time'), ('double_blind', 'double blind: only the closed role sees arms')], default='double_blind', max_length=20)),
                 ('zone', models.CharField(default='UTC', help_text='IANA zone of the study team.', max_length=64)),
                 ('seed', models.BinaryField(default=ema.models.study.new_seed, max_length=32)),

@@ -5,6 +5,7 @@ import secrets
 from datetime import timedelta
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
@@ -14,6 +15,15 @@ from django.db.models.functions import Now
 def new_seed() -> bytes:
     """256 random bits: the source of every prompt time of a study."""
     return secrets.token_bytes(32)
+
+
+def refuse_wrong_weekdays(value: object) -> None:
+    """ValidationError unless these are different ISO weekdays."""
+    weekdays = value if isinstance(value, list) else [None]
+    if not all(type(day) is int and 1 <= day <= 7 for day in weekdays):
+        raise ValidationError("Write weekdays as numbers, 1 is Monday: [1, 3, 5].")
+    if len(set(weekdays)) < len(weekdays):
+        raise ValidationError("Name each weekday once.")
 
 
 def whole_day_windows() -> list[dict[str, object]]:
@@ -32,6 +42,12 @@ class Masking(models.TextChoices):
 class Study(models.Model):
     slug = models.SlugField(unique=True, help_text="Short name used in addresses and commands.")
     title = models.CharField(max_length=200)
+    urine_weekdays = models.JSONField(
+        default=list,
+        blank=True,
+        validators=[refuse_wrong_weekdays],
+        help_text="Days of urine tests, 1 is Monday: [1, 3, 5]. Empty: no urine tests.",
+    )
     masking = models.CharField(max_length=20, choices=Masking, default=Masking.DOUBLE_BLIND)
     zone = models.CharField(max_length=64, default="UTC", help_text="IANA zone of the study team.")
     seed = models.BinaryField(default=new_seed, editable=False, max_length=32)

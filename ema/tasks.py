@@ -1,0 +1,16 @@
+"""What the worker does by itself. Every task finds its work in the database."""
+
+import logging
+
+from celery import shared_task
+from django.utils import timezone
+
+from ema import urine
+
+log = logging.getLogger(__name__)
+
+
+@shared_task(name="ema.tasks.schedule_urine_tests")
+def schedule_urine_tests() -> None:
+    if added := urine.schedule_tests(timezone.now()):
+        log.info("%d urine tests were scheduled", added)
