@@ -312,3 +312,9 @@ def test_the_command_refuses_in_words() -> None:
     assert caught.value.returncode == 1
     with pytest.raises(CommandError, match="There are: relief"):
         call_command("snapshot", "nowhere")
+
+
+def test_a_place_that_cannot_be_written_is_named() -> None:
+    make_trial(n=2)
+    with pytest.raises(CommandError, match=r"but --out /proc/x cannot be written: [A-Z][^\[]*\.$"):
+        call_command("snapshot", "relief", "--out", "/proc/x")

@@ -20,6 +20,14 @@ from ema.audit import COMMAND
 from ema.management.named import study_named
 
 
+def reason(error: OSError) -> str:
+    """Why files were not copied; copying a tree collects its errors into one without a cause."""
+    if error.strerror is None and isinstance(error, shutil.Error):
+        *_, cause = error.args[0][0]
+        return str(cause).partition("] ")[2].partition(":")[0] or str(cause)
+    return error.strerror or str(error)
+
+
 class Command(BaseCommand):
     """Exit code 2: no such study. Exit code 1: refused, or the files cannot be written."""
 
@@ -46,7 +54,10 @@ class Command(BaseCommand):
         except (SnapshotRefused, SnapshotFailed) as error:
             raise CommandError(str(error), returncode=1) from error
         except OSError as error:
-            message = f"The package is complete in {package.directory}, but: {error}"
+            message = (
+                f"The package is complete in {package.directory}, but --out {options['out']} "
+                f"cannot be written: {reason(error)}."
+            )
             raise CommandError(message, returncode=1) from error
         self.stdout.write(f"Files: {place}")
         for table, rows in package.row_counts.items():
