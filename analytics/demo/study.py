@@ -1,5 +1,6 @@
 """The demo's study, shaped like a trial of 118 people over 14 weeks. Everything is simulated."""
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from django.db import transaction
 
 from analytics import simulation
 from analytics.simulation import Effect, People
+from analytics.study_names import numbered
 from ema import enrolment, studies
 from ema.audit import COMMAND
 from ema.models import (
@@ -34,6 +36,7 @@ TREATED_SHARE = 61 / 118
 URINE_WEEKDAYS = [1, 3, 5]  # Monday, Wednesday, Friday
 PLACES = ("home", "work or school", "on the way", "elsewhere")
 COMPANY = ("nobody", "family", "friends", "colleagues", "others")
+DEMO_SLUG = re.compile(r"demo(?:-[0-9]+)?")
 ADMINISTRATOR = "administrator"
 
 
@@ -62,9 +65,13 @@ class Cast:
 def free_slug() -> str:
     """`demo`, or the next of `demo-2`, `demo-3` …: every run makes a study of its own."""
     taken = set(Study.objects.filter(slug__startswith="demo").values_list("slug", flat=True))
-    if "demo" not in taken:
-        return "demo"
-    return next(slug for n in range(2, len(taken) + 3) if (slug := f"demo-{n}") not in taken)
+    return numbered("demo", taken)
+
+
+def others_than_demos() -> list[str]:
+    """Studies that no demo made: a machine that has them is no place for one."""
+    slugs = Study.objects.values_list("slug", flat=True)
+    return sorted(slug for slug in slugs if not DEMO_SLUG.fullmatch(slug))
 
 
 @transaction.atomic

@@ -2,7 +2,9 @@
 
 import csv
 import io
+import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from analytics.file_options import (
 )
 from analytics.replay.findings import Findings
 
+NO_TEXT = re.compile(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]")  # control bytes: a binary file
 ROLES = ("stress", "craving", "pain")
 
 
@@ -87,12 +90,7 @@ def select_rows(
 def _read(path: Path, findings: Findings) -> tuple[list[str], list[Row]]:
     if not path.is_file():
         raise WrongOptionError(f"there is no file {str(path)!r}: give the path of a CSV file")
-    raw = path.read_bytes().replace(b"\0", b"")
-    try:
-        text = raw.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = raw.decode("cp1252", errors="replace")
-        findings.add("not_utf8", 1)
+    text = _text(path, findings)
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     try:
         lines = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
@@ -107,6 +105,22 @@ def _read(path: Path, findings: Findings) -> tuple[list[str], list[Row]]:
         if any(cells)
     ]
     return header, rows
+
+
+def _text(path: Path, findings: Findings) -> str:
+    """UTF-8, or Windows-1252 with a finding; bytes that are neither are refused, not shown."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise WrongOptionError(f"{str(path)!r} cannot be read: {error.strerror}") from error
+    if not NO_TEXT.search(raw):
+        for encoding in ("utf-8-sig", "cp1252"):
+            with suppress(UnicodeDecodeError):
+                text = raw.decode(encoding)
+                if encoding == "cp1252":
+                    findings.add("not_utf8", 1)
+                return text
+    raise UnusableDataError(f"{path.name} is not UTF-8 text: save it as CSV (UTF-8)")
 
 
 def _row(number: int, header: Sequence[str], cells: Sequence[str], findings: Findings) -> Row:

@@ -109,6 +109,7 @@ def read(asked: Asked, now: datetime) -> Replay:
     if asked.columns.arm:
         _refuse_reference(asked, sorted(set(arms.values())))
     _refuse_no_pairs(asked, entries, selection, findings)
+    _refuse_scale(asked, entries)
     return Replay(
         asked=asked,
         selection=selection,
@@ -133,6 +134,20 @@ def _refuse_reference(asked: Asked, arms: Sequence[str]) -> None:
         raise WrongOptionError(
             f"--reference {problem}: column {asked.columns.arm!r} has {listed(arms)}"
         )
+
+
+def _refuse_scale(asked: Asked, entries: Sequence[Entry]) -> None:
+    """A scale that fits no value of a column was not meant for it."""
+    if asked.scale is None:
+        return
+    low, high = asked.scale
+    for role, column in asked.columns.items.items():
+        values = [entry.values[role] for entry in entries if role in entry.values]
+        if values and not any(low <= value <= high for value in values):
+            raise WrongOptionError(
+                f"--scale {low},{high} fits no value of column {column!r}, which has "
+                f"{min(values)} to {max(values)}"
+            )
 
 
 def _refuse_no_pairs(

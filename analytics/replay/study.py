@@ -19,6 +19,7 @@ from analytics.file_options import UnusableDataError, WrongOptionError
 from analytics.progress import Step
 from analytics.replay.people import Person, Scale
 from analytics.replay.reading import Asked, Replay
+from analytics.study_names import numbered
 from ema import enrolment, phones, studies
 from ema.audit import COMMAND
 from ema.models import (
@@ -57,8 +58,7 @@ def free_slug(asked: Asked) -> str:
         return asked.study
     name = slugify(asked.file.stem)[: SLUG_LENGTH - 4].strip("-") or "replay"
     taken = set(Study.objects.filter(slug__startswith=name).values_list("slug", flat=True))
-    numbered = (f"{name}-{number}" for number in range(2, len(taken) + 3))
-    return name if name not in taken else next(each for each in numbered if each not in taken)
+    return numbered(name, taken)
 
 
 @transaction.atomic

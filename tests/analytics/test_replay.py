@@ -445,6 +445,8 @@ def test_stamps_are_read_in_their_own_zone(cell: str, instant: str) -> None:
         ({"where": ["day=9"]}, "--where day=9 leaves no rows: 'day' has 1"),
         ({"where": ["day"]}, "--where 'day' is not of the form COLUMN=VALUE"),
         ({"arm_map": ["z=drug"]}, "column 'arm' has no 'z'; it has a, b"),
+        ({"scale": (0, 1)}, "--scale 0,1 fits no value of column"),
+        ({"zone": "Factory"}, "--zone 'Factory' is unknown"),
         ({"zone": "Mars/Olympus"}, "--zone 'Mars/Olympus' is unknown: write an IANA name"),
     ],
 )
@@ -473,6 +475,17 @@ def test_a_file_without_usable_data_is_refused_in_a_sentence(
     with pytest.raises(UnusableDataError) as refusal:
         read(path, Columns("who", "stress", "craving"))
     assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\x89PNG\r\n\x1a\n\x00\x00", b"who,stress,craving\np\x001,1,2\n"]
+)
+def test_bytes_that_are_no_text_are_refused_and_not_shown(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "trial.csv"
+    path.write_bytes(content)
+    with pytest.raises(UnusableDataError) as refusal:
+        read(path, Columns("who", "stress", "craving"))
+    assert str(refusal.value) == "trial.csv is not UTF-8 text: save it as CSV (UTF-8)"
 
 
 @pytest.mark.parametrize("content", [b"\x00\xff\xfe,\x80\n\x00", b'who,stress,craving\n"p1,1,2\n'])
@@ -536,6 +549,8 @@ def test_a_messy_file_is_uploaded_to_the_last_answer(machine: Machine, tmp_path:
         (["{file}", "--arm=arm", "--reference=z"], 2, "has a, b"),
         (["{file}", "--zone=Nowhere"], 2, "--zone 'Nowhere' is unknown"),
         (["{file}", "--scale=9"], 1, "is not two whole numbers"),
+        (["{file}", "--url=foo"], 2, "--url foo: no server answers there"),
+        (["{file}", "--url=http://127.0.0.1:1"], 2, "--url http://127.0.0.1:1: no server answers"),
         (["{file}", "--where=who=nobody"], 2, "leaves no rows"),
         (["{file}", "--where=status=missed"], 1, "none of 1 rows has a participant with both"),
         (["{file}", "--report=/nowhere/at/all.csv"], 1, "cannot be written"),

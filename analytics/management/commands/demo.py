@@ -19,7 +19,9 @@ from analytics.demo import steps
 from analytics.demo import study as demo_study
 from analytics.demo.steps import Deadline, DemoFailed
 from analytics.demo.study import Cast, Wanted
+from analytics.file_options import listed
 from analytics.progress import progress
+from analytics.study_names import one_at_a_time
 from ema import stack
 from ema.models import Study
 from ema.phones import PhoneError
@@ -96,13 +98,15 @@ class Command(BaseCommand):
         now, port = timezone.now(), options["port"]
         stack.refuse_unusable_port(HOST, port)
         self.stdout.write(f"{SIMULATED}\n")
-        with progress("Tables are made", 1) as step:
+        with progress("Tables are made", 1) as step, one_at_a_time():
             call_command("migrate", verbosity=0)
             step.advance()
+        refuse_other_studies()
         with progress("The trial is set up", 1) as step:
-            study = demo_study.create_study(wanted, demo_study.free_slug(), now)
+            with one_at_a_time():
+                study = demo_study.create_study(wanted, demo_study.free_slug(), now)
+                operators = demo_study.create_operators(study)
             cast = demo_study.enrol_everybody(wanted, study, now)
-            operators = demo_study.create_operators(study)
             step.advance()
         with progress("Web, worker and beat start", 1) as step:
             web = stack.start_web(HOST, port, workers=2, environ=FASTER)
@@ -194,6 +198,15 @@ class Command(BaseCommand):
             SIMULATED,
         ]
         self.stdout.write("\n".join(out))
+
+
+def refuse_other_studies() -> None:
+    """A demo sets logins and simulates people: not beside a trial of somebody's own."""
+    if others := demo_study.others_than_demos():
+        raise DemoFailed(
+            f"{settings.STATE_DIR} holds studies that no demo made ({listed(others)}): run the "
+            "demo elsewhere, with FOURBEAT_STATE_DIR naming another directory."
+        )
 
 
 def wanted_of(options: dict[str, Any]) -> Wanted:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import httpx
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
@@ -18,8 +19,10 @@ from analytics.replay import study as replayed
 from analytics.replay.file import Columns
 from analytics.replay.reading import Asked, Replay
 from analytics.report import comparison_table
+from analytics.study_names import one_at_a_time
 from ema import stack
 from ema.models import Study
+from ema.phones import connect
 
 COLUMNS = {
     "participant": "who",
@@ -35,6 +38,7 @@ COLUMNS = {
     "planned-at": "when it was planned, by the local clock: late issues are counted",
 }
 OWN_SERVER = {"REDEEM_RATE": "100000/min", "ALLOWED_HOSTS": "127.0.0.1"}
+PROBE_WITHIN_S = 10
 PADDED = (
     "Everybody has equally many rows, and over 40 % are unanswered. They count as missed prompts; "
     "if they only fill up a grid, use --padded."
@@ -103,10 +107,12 @@ class Command(BaseCommand):
         found = reading.read(asked, now)
         if options["report"]:
             found.findings.write(options["report"])
-        slug = replayed.free_slug(asked)
+        if options["url"]:
+            refuse_silent_server(options["url"])
+        with one_at_a_time():
+            study = replayed.create_study(found, replayed.free_slug(asked), now)
         if not options["json"]:
-            self.stdout.write("\n".join([*account(found, slug), ""]))
-        study = replayed.create_study(found, slug, now)
+            self.stdout.write("\n".join([*account(found, study.slug), ""]))
         with (
             server(options["url"]) as url,
             progress("Phones upload", len(found.people)) as step,
@@ -114,7 +120,7 @@ class Command(BaseCommand):
             told = replayed.upload(found, study, url, now, step)
         report = compared(study, options["participants"])
         if options["json"]:
-            report["replay"] = found.content() | {"study": slug, "uploaded": dict(told)}
+            report["replay"] = found.content() | {"study": study.slug, "uploaded": dict(told)}
             self.stdout.write(json.dumps(report, indent=2, allow_nan=False))
         else:
             self.stdout.write("\n".join([comparison_table(report), "", *report["notes"]]))
@@ -138,6 +144,22 @@ def asked_for(options: dict[str, Any]) -> Asked:
 def server(url: str | None) -> AbstractContextManager[str]:
     """The server asked for, or one of our own that lets many phones in at once."""
     return nullcontext(url) if url else stack.web(environ=OWN_SERVER)
+
+
+def refuse_silent_server(url: str) -> None:
+    """WrongOptionError unless a Fourbeat server answers there."""
+    try:
+        with connect(url) as http:
+            reply = http.get("health/ready", timeout=PROBE_WITHIN_S)
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        why = str(error) or type(error).__name__
+    else:
+        if reply.status_code == httpx.codes.OK:
+            return
+        why = f"status {reply.status_code} from health/ready"
+    raise WrongOptionError(
+        f"--url {url}: no server answers there ({why}): write http://host:port, or leave --url out."
+    )
 
 
 def compared(study: Study, participants: bool) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""The demo keeps to machines that are its own, and to names of its own."""
+
+import threading
+import time
+
+import pytest
+from django.db import connection
+
+from analytics.demo import study as demo_study
+from analytics.demo.steps import DemoFailed
+from analytics.management.commands.demo import refuse_other_studies
+from analytics.study_names import numbered, one_at_a_time
+from tests import trial
+
+
+@pytest.mark.django_db
+def test_a_demo_is_not_run_beside_a_study_of_somebodys_own() -> None:
+    for slug in ("demo", "demo-2"):
+        trial.make_study(slug)
+    refuse_other_studies()
+    assert demo_study.free_slug() == "demo-3"
+    trial.make_study("relief")
+    with pytest.raises(DemoFailed, match=r"no demo made \(relief\).*FOURBEAT_STATE_DIR"):
+        refuse_other_studies()
+
+
+def test_names_are_numbered_from_2() -> None:
+    assert numbered("ema", set()) == "ema"
+    assert numbered("ema", {"ema", "ema-3"}) == "ema-2"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_at_once_the_second_waits_for_its_name() -> None:
+    order: list[str] = []
+
+    def second() -> None:
+        try:
+            with one_at_a_time():
+                order.append("second")
+        finally:
+            connection.close()
+
+    other = threading.Thread(target=second)
+    with one_at_a_time():
+        other.start()
+        time.sleep(0.5)
+        order.append("first")
+    other.join(10)
+    assert order == ["first", "second"]
