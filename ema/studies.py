@@ -5,6 +5,7 @@ from typing import Any
 
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
+from django.forms.models import model_to_dict
 
 from ema import audit, phases
 from ema.audit import Actor
@@ -12,7 +13,6 @@ from ema.models import Item, Membership, Phase, QuestionnaireVersion, Site, Stud
 from ema.models.questionnaire import AnalysisRole
 from ema.models.study import Role
 
-SET_UP = ("slug", "title", "masking", "zone", "urine_weekdays")
 SETTLED = ("slug", "masking")  # from the start on: addresses, and who may see arms
 
 
@@ -35,7 +35,7 @@ def save(*, study: Study, actor: Actor) -> None:
         for name in SETTLED:
             if getattr(old, name) != getattr(study, name):
                 raise NotReady(f"Study {old} has started: its {name} stays as it is.")
-    study.save(update_fields=SET_UP if old else None)
+    study.save(update_fields=after if old else None)
     audit.record(
         actor=actor,
         action="study.changed" if old else "study.added",
@@ -47,7 +47,7 @@ def save(*, study: Study, actor: Actor) -> None:
 
 
 def _set_up_of(study: Study) -> dict[str, Any]:
-    return {name: getattr(study, name) for name in SET_UP}
+    return model_to_dict(study, exclude=["id"])
 
 
 @transaction.atomic

@@ -103,11 +103,11 @@ class ParticipantAdmin(RecordAdmin):
         for participant in own.filter(withdrawn_at=None):
             self._show_code(request, participant)
 
-    @admin.action(description="Pause: no prompts until resumed")
+    @admin.action(description="Pause: no prompts until resumed", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:
         self._each(request, queryset, pauses.pause, "paused")
 
-    @admin.action(description="Resume: prompts come again")
+    @admin.action(description="Resume: prompts come again", permissions=["change"])
     def resume(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:
         self._each(request, queryset, pauses.resume, "asked again")
 
