@@ -27,6 +27,7 @@ from scheduler.outbox import LEASE
 
 LAST_START = timedelta(seconds=10)  # into the lease; a send then has 20 s to end before it
 SENDERS = 8
+BATCH = 3 * SENDERS  # what one that is killed leaves leased; larger ones gain nothing
 FIRST_WAIT_S = 2.0
 LONGEST_WAIT_S = 300.0
 Clock = Callable[[], datetime]
@@ -55,7 +56,7 @@ class Outcome(NamedTuple):
 
 
 def dispatch_due(
-    now: datetime, *, send: Send | None = None, clock: Clock = timezone.now, batch: int = 200
+    now: datetime, *, send: Send | None = None, clock: Clock = timezone.now, batch: int = BATCH
 ) -> Dispatched:
     """Queue, claim, send and mark what is due; give up what expired.
 
