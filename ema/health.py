@@ -2,6 +2,9 @@
 
 from django.db import connection
 from django.http import HttpRequest, JsonResponse
+from django.utils import timezone
+
+from ema import heartbeat
 
 
 def live(request: HttpRequest) -> JsonResponse:
@@ -10,11 +13,16 @@ def live(request: HttpRequest) -> JsonResponse:
 
 
 def ready(request: HttpRequest) -> JsonResponse:
-    """The database answers and keeps what it acknowledges; 503 (by middleware) when it is away."""
+    """The database answers and keeps what it acknowledges, and no prompt waits to be sent.
+
+    503 by middleware when the database is away.
+    """
     with connection.cursor() as cursor:
         cursor.execute("SHOW synchronous_commit")
         [setting] = cursor.fetchone()
     if setting == "off":
         reason = "synchronous_commit is off: an acknowledged answer could be lost in a crash."
+        return JsonResponse({"status": "unready", "reason": reason}, status=503)
+    if reason := heartbeat.lateness(timezone.now()):
         return JsonResponse({"status": "unready", "reason": reason}, status=503)
     return JsonResponse({"status": "ready"})

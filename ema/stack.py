@@ -110,13 +110,13 @@ def refuse_unusable_port(host: str, port: int) -> None:
 
 
 def wait_for_web(part: Part, url: str) -> None:
-    """Until `/health/ready` answers, or StackError with what the web process said."""
+    """Until `/health/live` answers, or StackError with what the web process said."""
     deadline = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline:
         if part.process.poll() is not None:
             raise StackError(f"The web process ended at once:\n{part.last_words()}")
         try:
-            if httpx.get(f"{url}/health/ready", timeout=2).status_code == httpx.codes.OK:
+            if httpx.get(f"{url}/health/live", timeout=2).status_code == httpx.codes.OK:
                 return
         except httpx.TransportError:
             pass

@@ -5,6 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
+from ema import heartbeat
 from scheduler import delivery, planning
 
 log = logging.getLogger(__name__)
@@ -13,6 +14,7 @@ log = logging.getLogger(__name__)
 @shared_task(name="scheduler.tasks.plan_prompts")
 def plan_prompts() -> None:
     planned = planning.plan_prompts(timezone.now())
+    heartbeat.beat("planner", timezone.now())
     if planned.prompts or planned.withdrawn or planned.paused:
         log.info("%s", planned)
 
@@ -20,5 +22,6 @@ def plan_prompts() -> None:
 @shared_task(name="scheduler.tasks.dispatch_due")
 def dispatch_due() -> None:
     dispatched = delivery.dispatch_due(timezone.now())
+    heartbeat.beat("dispatcher", timezone.now())
     if any(dispatched):
         log.info("%s", dispatched)

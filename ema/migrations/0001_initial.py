@@ -552,6 +552,13 @@ class Migration(migrations.Migration):
             constraint=models.CheckConstraint(condition=models.Q(models.Q(('recorded_at__isnull', True), ('result', '')), models.Q(models.Q(('result', ''), _negated=True), ('recorded_at__isnull', False)), _connector='OR'), name='a_urine_result_says_when_it_was_recorded'),
         ),
         migrations.CreateModel(
+            name='Heartbeat',
+            fields=[
+                ('name', models.CharField(max_length=20, primary_key=True, serialize=False)),
+                ('at', models.DateTimeField()),
+            ],
+        ),
+        migrations.CreateModel(
             name='PushRegistration',
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),

@@ -2,6 +2,7 @@
 
 from ema.models.allocation import Allocation
 from ema.models.audit import AuditEvent
+from ema.models.heartbeat import Heartbeat
 from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent, RefreshToken
 from ema.models.pause import Pause
 from ema.models.prompt import Prompt
@@ -18,6 +19,7 @@ __all__ = [
     "AuditEvent",
     "Device",
     "EnrolmentCode",
+    "Heartbeat",
     "Item",
     "Membership",
     "Participant",

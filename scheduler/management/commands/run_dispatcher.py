@@ -13,6 +13,7 @@ from django.core.management.base import BaseCommand
 from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
+from ema import heartbeat
 from scheduler.delivery import Dispatched, dispatch_due
 
 log = logging.getLogger(__name__)
@@ -33,18 +34,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         if options["once"]:
-            self._report(dispatch_due(timezone.now()))
+            self._tick()
             return
         with asked_to_stop() as stop:
             while not stop.is_set():
                 try:
-                    self._report(dispatch_due(timezone.now()))
+                    self._tick()
                 except (OperationalError, InterfaceError) as error:
                     log.warning("The database is away; trying again: %s", error)
                     connection.close()
                 stop.wait(options["every"])
 
-    def _report(self, dispatched: Dispatched) -> None:
+    def _tick(self) -> None:
+        dispatched: Dispatched = dispatch_due(timezone.now())
+        heartbeat.beat("dispatcher", timezone.now())
         if any(dispatched):
             counts = dispatched._asdict().items()
             self.stdout.write(", ".join(f"{count} {what}" for what, count in counts if count))
