@@ -1,0 +1,145 @@
+"""Permute who is in which arm: nothing that a masked role can fetch changes by a byte."""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+from django.contrib import admin
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.test import Client
+from django.utils import timezone
+
+from analytics.comparison import freeze
+from analytics.coupling import estimate_couplings
+from analytics.datasets.snapshots import request_snapshot
+from ema.audit import COMMAND
+from ema.models import Allocation, Study
+from tests.analytics.answers import make_trial, make_user
+
+pytestmark = pytest.mark.django_db
+
+Fetched = dict[str, tuple[int, str, bytes]]
+LOOKUPS = (
+    "allocation={}",
+    "allocation__gt={}",
+    "allocation__arm__key=placebo",
+    "participant__allocation={}",
+    "participant__allocation__lt={}",
+    "prompt__participant__allocation={}",
+    "device__participant__allocation={}",
+    "study__allocations={}",
+    "study__allocations__participant={}",
+    "arms__allocations={}",
+    "memberships__study__allocations={}",
+    "_popup=1&_to_field=allocation",
+    "_popup=1&_to_field=study",
+)
+
+
+@pytest.fixture
+def study() -> Study:
+    study = make_trial(masking="double_blind", n=6, prompts=4)
+    estimate_couplings(timezone.now())
+    request_snapshot(study, COMMAND, "masked", timezone.now())
+    return study
+
+
+@contextmanager
+def a_world(study: Study, *, permuted: bool) -> Iterator[None]:
+    """The trial as it is, or with everybody in somebody else's slot; a comparison is frozen."""
+    with transaction.atomic():
+        if permuted:
+            permute(study)
+        freeze(study, COMMAND, timezone.now())
+        yield
+        transaction.set_rollback(True)
+
+
+def permute(study: Study) -> None:
+    slots = list(Allocation.objects.filter(study=study).order_by("position"))
+    people = [slot.participant_id for slot in reversed(slots)]
+    at = timezone.now()
+    Allocation.objects.filter(study=study).update(participant=None, allocated_at=None)
+    for slot, person in zip(slots, people, strict=True):
+        Allocation.objects.filter(pk=slot.pk).update(participant_id=person, allocated_at=at)
+
+
+def starts(study: Study) -> list[str]:
+    """Pages to start from, every list of the admin, and lookups that would tell of a slot."""
+    slot = Allocation.objects.filter(study=study).order_by("pk")[2].pk
+    found = ["/admin/", "/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"]
+    found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
+    found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
+    for model in admin.site._registry:
+        listed = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
+        found += [listed, *(f"{listed}?{lookup.format(slot)}" for lookup in LOOKUPS)]
+    return found
+
+
+def everything(client: Client, study: Study) -> Fetched:
+    """Every page that links lead to, each list also as its own filters and columns show it."""
+    waiting, fetched = starts(study), Fetched()
+    while waiting:
+        address = waiting.pop()
+        if address in fetched:
+            continue
+        answer = client.get(address)
+        content = b"" if answer.streaming else steady(answer.content)
+        fetched[address] = (answer.status_code, answer.headers.get("Location", ""), content)
+        waiting += [link for link in links(address, content.decode()) if follows(address, link)]
+    return fetched
+
+
+def steady(page: bytes) -> bytes:
+    """Without the tokens that differ in every answer."""
+    return re.sub(rb'name="csrfmiddlewaretoken" value="[^"]+"', b"", page)
+
+
+def links(address: str, page: str) -> Iterator[str]:
+    for link in re.findall(r'href="([^"#]+)"', page):
+        yield urljoin(address, link.replace("&amp;", "&"))
+
+
+def follows(address: str, link: str) -> bool:
+    """Own pages; from a list without a query also its filters, one at a time."""
+    if not link.startswith(("/admin/", "/studies/")) or "logout" in link or "/files/" in link:
+        return False
+    return not urlsplit(link).query or not urlsplit(address).query
+
+
+def in_both_worlds(client: Client, study: Study) -> list[Fetched]:
+    fetched = []
+    for permuted in (False, True):
+        with a_world(study, permuted=permuted):
+            fetched.append(everything(client, study))
+    return fetched
+
+
+def signed_in(study: Study, role: str) -> Client:
+    client = Client()
+    if role == "administrator":
+        client.force_login(User.objects.create_user("root", is_superuser=True))
+    else:
+        client.force_login(make_user(role, study, role))
+    return client
+
+
+@pytest.mark.parametrize("role", ["coordinator", "investigator", "administrator"])
+def test_a_masked_role_fetches_the_same_bytes_whoever_is_in_which_arm(
+    study: Study, role: str
+) -> None:
+    before, after = in_both_worlds(signed_in(study, role), study)
+    assert before.keys() == after.keys()
+    assert [address for address in before if before[address] != after[address]] == []
+    seen = sum(status == 200 for status, _, _ in before.values())
+    assert seen > (15 if role == "administrator" else 60)
+
+
+def test_the_closed_role_sees_that_the_arms_were_permuted(study: Study) -> None:
+    """So the pages above could have differed."""
+    before, after = in_both_worlds(signed_in(study, "statistician"), study)
+    differ = {address for address in before if before[address] != after.get(address)}
+    assert {"/studies/relief/comparison/", "/admin/ema/auditevent/"} <= differ
