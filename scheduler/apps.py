@@ -6,8 +6,10 @@ class SchedulerConfig(AppConfig):
     verbose_name = "Scheduling"
 
     def ready(self) -> None:
-        """Tell `ema`, which does not know this package, how a phase is checked."""
+        """Tell `ema`, which does not know this package, how phases and hours are checked."""
         from ema.phases import PHASE_CHECKS
-        from scheduler.protocols import validate_protocol
+        from ema.travel import HOURS_CHECKS
+        from scheduler.protocols import validate_hours, validate_protocol
 
         PHASE_CHECKS.append(validate_protocol)
+        HOURS_CHECKS.append(validate_hours)

@@ -20,6 +20,7 @@ from ema.models import Participant, Phase
 from ema.pauses import cancel_paused
 from scheduler.day import Protocol, draw_day
 from scheduler.protocols import protocol_of, validate_protocol
+from scheduler.replanning import cancel_overlapping, take_up_changes
 from scheduler.starts import write_starts
 from scheduler.zones import TZDATA_VERSION, zone_named
 
@@ -35,8 +36,8 @@ class Planned(NamedTuple):
     """What one run did.
 
     `participants` got prompts, of which `prompts` were new; `withdrawn` prompts were cancelled
-    because their participant had left, `paused` ones because of a pause. `refused` says in words what could not be planned, and for
-    how many participants.
+    because their participant had left, `paused` ones because of a pause. `refused` says in words
+    what could not be planned, and for how many participants.
     """
 
     participants: int
@@ -88,6 +89,7 @@ def plan_prompts(now: datetime, progress: Callable[[int, int], None] | None = No
     phases = running_phases()
     streams, last_dates = Streams(phases), _last_dates(phases, now, refused)
     write_starts(phases.values(), last_dates)
+    take_up_changes(now)
     behind = _behind(phases, last_dates)
     prompts, participants = 0, set[int]()
     for begin in range(0, len(behind), CHUNK):
@@ -98,6 +100,7 @@ def plan_prompts(now: datetime, progress: Callable[[int, int], None] | None = No
             participants.update(row[0] for row in rows)
         if progress:
             progress(begin + len(chunk), len(behind))
+    cancel_overlapping(now)
     for sentence, count in refused.items():
         log.warning("Not planned, %d times: %s", count, sentence)
     return Planned(
@@ -145,6 +148,7 @@ CROSS JOIN LATERAL (
 LEFT JOIN LATERAL (
     SELECT study_on FROM ema_prompt prompt
     WHERE prompt.participant_id = participant.id AND prompt.phase_id = stream.phase_id
+    AND NOT prompt.cancel_reason = 'superseded'
     ORDER BY study_on DESC LIMIT 1
 ) planned ON true
 WHERE participant.withdrawn_at IS NULL
@@ -228,7 +232,8 @@ SELECT {_drawn}, %(tzdata)s, %(now)s,
 FROM drawn JOIN ema_participant participant ON participant.id = drawn.participant_id
 JOIN ema_phasestart start USING (participant_id, phase_id)
 ORDER BY drawn.participant_id, drawn.phase_id, drawn.study_on, drawn.ordinal
-ON CONFLICT (participant_id, phase_id, study_on, ordinal) DO NOTHING
+ON CONFLICT (participant_id, phase_id, study_on, ordinal)
+    WHERE NOT cancel_reason = 'superseded' DO NOTHING
 """  # noqa: S608 - of constants; one order for all, so that two planners wait and never deadlock
 
 

@@ -37,6 +37,15 @@ def windows_of(content: object) -> tuple[Window, ...]:
     return tuple(_window(each) for each in content)
 
 
+def validate_hours(content: object) -> list[str]:
+    """Say in words what is wrong with waking hours as stored; nothing when they can be used."""
+    try:
+        Protocol(windows=windows_of(content))
+    except ValueError as error:
+        return [str(error)]
+    return []
+
+
 def validate_protocol(phase: Phase, now: datetime) -> list[str]:
     """Say in words what is wrong with a phase's protocol; nothing when it works.
 

@@ -21,6 +21,7 @@ from django.db.models import Max, QuerySet
 from ema import audit
 from ema.audit import Actor
 from ema.models import AuditEvent, Participant, Phase, PhaseStart, Prompt, Study
+from ema.models.prompt import CancelReason
 from ema.models.study import Design
 from scheduler.day import EMPTY_DAY, DayPlan, Protocol, draw_day
 from scheduler.planning import HORIZON, Streams, Stretch
@@ -290,8 +291,12 @@ def _chunks(people: Iterator[Person]) -> Iterator[list[Person]]:
 
 
 def _rows(people: Sequence[Person]) -> dict[int, Rows]:
-    """The drawn prompts of some participants, by participant and phase, in the order of days."""
+    """The drawn prompts of some participants, by participant and phase, in the order of days.
+
+    Without those that another schedule took the place of.
+    """
     found = Prompt.objects.filter(participant__in=[person.pk for person in people])
+    found = found.exclude(cancel_reason=CancelReason.SUPERSEDED)
     ordered = found.exclude(phase__design=Design.IMPORTED).order_by(
         "participant_id", "phase_id", "study_on", "ordinal"
     )

@@ -128,7 +128,8 @@ def _prompt_columns(scope: Scope) -> Sequence[Column]:
             "missing_reason",
             "prompt.state_reason",
             "Why a cancelled or undelivered prompt has no answer: before_enrolment, before_start, "
-            "withdrawn, paused, superseded; no_device, channel_failed, system. Empty otherwise.",
+            "withdrawn, paused, superseded, overlap_after_travel; no_device, channel_failed, "
+            "system. Empty otherwise.",
         ),
         number(
             "latency_s",

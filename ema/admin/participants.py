@@ -114,9 +114,7 @@ class ParticipantAdmin(RecordAdmin):
     def _each(
         self, request: HttpRequest, chosen: QuerySet[Participant], step: Any, becomes: str
     ) -> None:
-        for participant in chosen.filter(
-            site__in=access.sites_for(request.user, "coordinator")
-        ):
+        for participant in chosen.filter(site__in=access.sites_for(request.user, "coordinator")):
             try:
                 step(participant=participant, now=timezone.now(), actor=actor(request))
             except pauses.PauseRefused as error:

@@ -72,7 +72,16 @@ class PhaseInline(admin.StackedInline[Phase, Study]):
 @admin.register(Study)
 class StudyAdmin(SetUpAdmin):
     list_display = ["slug", "title", "masking", "started_at", "locked_at"]
-    fields = ["slug", "title", "masking", "zone", "urine_weekdays", "started_at", "locked_at"]
+    fields = [
+        "slug",
+        "title",
+        "masking",
+        "zone",
+        "travel",
+        "urine_weekdays",
+        "started_at",
+        "locked_at",
+    ]
     readonly_fields = ["started_at", "locked_at"]
     inlines = [SiteInline, ArmInline, PhaseInline]
     actions = ["start"]

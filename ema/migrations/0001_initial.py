@@ -136,7 +136,7 @@ class Migration(migrations.Migration):
                 ('opened_at', models.DateTimeField(blank=True, null=True)),
                 ('answered_at', models.DateTimeField(blank=True, null=True)),
                 ('cancelled_at', models.DateTimeField(blank=True, null=True)),
-                ('cancel_reason', models.CharField(blank=True, choices=[('before_enrolment', 'due before the participant enrolled that day'), ('before_start', 'due before it was known that the phase begins'), ('withdrawn', 'the participant withdrew'), ('paused', 'the participant paused'), ('superseded', 'another schedule took its place')], max_length=20)),
+                ('cancel_reason', models.CharField(blank=True, choices=[('before_enrolment', 'due before the participant enrolled that day'), ('before_start', 'due before it was known that the phase begins'), ('withdrawn', 'the participant withdrew'), ('paused', 'the participant paused'), ('superseded', 'another schedule took its place'), ('overlap_after_travel', 'before the day before had ended elsewhere')], max_length=20)),
                 ('undelivered', models.CharField(blank=True, choices=[('no_device', 'the participant had no phone'), ('channel_failed', 'the channel refused or failed'), ('system', 'the scheduler did not run in time')], max_length=20)),
                 ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='prompts', to='ema.participant')),
                 ('phase', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='prompts', to='ema.phase')),
@@ -270,6 +270,7 @@ class Migration(migrations.Migration):
                 ('started_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('locked_at', models.DateTimeField(blank=True, editable=False, null=True)),
                 ('unmasked_at', models.DateTimeField(blank=True, editable=False, null=True)),
+                ('travel', models.CharField(choices=[('follow_phone', 'follow the phone: from the next study day not begun'), ('home_zone', 'home zone: prompts keep to the clock at home')], default='follow_phone', max_length=20)),
             ],
             options={
                 'verbose_name_plural': 'studies',
@@ -412,7 +413,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='prompt',
-            constraint=models.UniqueConstraint(fields=('participant', 'phase', 'study_on', 'ordinal'), name='a_prompt_is_planned_once'),
+            constraint=models.UniqueConstraint(condition=models.Q(('cancel_reason', 'superseded'), _negated=True), fields=('participant', 'phase', 'study_on', 'ordinal'), name='a_prompt_is_planned_once'),
         ),
         migrations.AddConstraint(
             model_name='prompt',
@@ -635,6 +636,36 @@ class Migration(migrations.Migration):
                 'ordering': ['participant', 'begins_at'],
                 'constraints': [models.CheckConstraint(condition=models.Q(('kind__in', ['pause', 'hospital'])), name='pause_is_of_a_known_kind'), models.CheckConstraint(condition=models.Q(('ends_at__isnull', True), ('ends_at__gte', models.F('begins_at')), _connector='OR'), name='a_pause_ends_after_it_begins', violation_error_message='A pause ends after it begins.'), models.UniqueConstraint(condition=models.Q(('ends_at', None)), fields=('participant',), name='a_participant_has_one_open_pause', violation_error_message='This participant is paused already: resume first.')],
             },
+        ),
+        migrations.CreateModel(
+            name='ScheduleChange',
+            fields=[
+                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
+                ('zone_before', models.CharField(editable=False, max_length=64)),
+                ('zone', models.CharField(help_text='IANA zone, such as Europe/Brussels.', max_length=64)),
+                ('windows_before', models.JSONField(blank=True, editable=False, null=True)),
+                ('windows', models.JSONField(blank=True, help_text='Own waking hours, if any.', null=True)),
+                ('reported_at', models.DateTimeField()),
+                ('effective_on', models.DateField(help_text='The first study day that had not begun.')),
+                ('holds_from', models.DateField(blank=True, help_text='The first day that no phone had yet.', null=True)),
+                ('quiet_until', models.DateTimeField(blank=True, help_text='Prompts due before this would come too soon.', null=True)),
+                ('participant', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='schedule_changes', to='ema.participant')),
+            ],
+            options={
+                'ordering': ['participant', 'reported_at'],
+            },
+        ),
+        migrations.AddConstraint(
+            model_name='study',
+            constraint=models.CheckConstraint(condition=models.Q(('travel__in', ['follow_phone', 'home_zone'])), name='study_travel_is_a_known_policy'),
+        ),
+        migrations.AddIndex(
+            model_name='schedulechange',
+            index=models.Index(condition=models.Q(('holds_from', None)), fields=['participant'], name='changes_to_take_up'),
+        ),
+        migrations.AddConstraint(
+            model_name='schedulechange',
+            constraint=models.CheckConstraint(condition=models.Q(('holds_from__isnull', True), ('holds_from__gte', models.F('effective_on')), _connector='OR'), name='a_change_holds_from_its_effective_date_or_later'),
         ),
         migrations.RunSQL(sql=REFUSE_CHANGES, reverse_sql=ALLOW_CHANGES),
     ]

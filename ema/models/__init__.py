@@ -9,6 +9,7 @@ from ema.models.prompt import Prompt
 from ema.models.push import PushRegistration
 from ema.models.questionnaire import Item, Questionnaire, QuestionnaireVersion
 from ema.models.response import Quarantine, Response
+from ema.models.schedule_change import ScheduleChange
 from ema.models.study import Arm, Membership, Phase, Site, Study
 from ema.models.urine import UrineTest
 from ema.models.visit import PhaseStart, Visit
@@ -34,6 +35,7 @@ __all__ = [
     "QuestionnaireVersion",
     "RefreshToken",
     "Response",
+    "ScheduleChange",
     "Site",
     "Study",
     "UrineTest",

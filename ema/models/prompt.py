@@ -17,6 +17,7 @@ class CancelReason(models.TextChoices):
     WITHDRAWN = "withdrawn", "the participant withdrew"
     PAUSED = "paused", "the participant paused"
     SUPERSEDED = "superseded", "another schedule took its place"
+    OVERLAP_AFTER_TRAVEL = "overlap_after_travel", "before the day before had ended elsewhere"
 
 
 class Undelivered(models.TextChoices):
@@ -68,6 +69,7 @@ class Prompt(models.Model):
         constraints = [
             models.UniqueConstraint(
                 fields=["participant", "phase", "study_on", "ordinal"],
+                condition=~Q(cancel_reason="superseded"),
                 name="a_prompt_is_planned_once",
             ),
             models.CheckConstraint(

@@ -39,6 +39,11 @@ class Masking(models.TextChoices):
     DOUBLE_BLIND = "double_blind", "double blind: only the closed role sees arms"
 
 
+class Travel(models.TextChoices):
+    FOLLOW_PHONE = "follow_phone", "follow the phone: from the next study day not begun"
+    HOME_ZONE = "home_zone", "home zone: prompts keep to the clock at home"
+
+
 class Study(models.Model):
     slug = models.SlugField(unique=True, help_text="Short name used in addresses and commands.")
     title = models.CharField(max_length=200)
@@ -50,6 +55,7 @@ class Study(models.Model):
     )
     masking = models.CharField(max_length=20, choices=Masking, default=Masking.DOUBLE_BLIND)
     zone = models.CharField(max_length=64, default="UTC", help_text="IANA zone of the study team.")
+    travel = models.CharField(max_length=20, choices=Travel, default=Travel.FOLLOW_PHONE)
     seed = models.BinaryField(default=new_seed, editable=False, max_length=32)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     started_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -63,6 +69,9 @@ class Study(models.Model):
             models.CheckConstraint(
                 condition=Q(masking__in=Masking.values),
                 name="study_masking_is_open_or_double_blind",
+            ),
+            models.CheckConstraint(
+                condition=Q(travel__in=Travel.values), name="study_travel_is_a_known_policy"
             ),
             models.CheckConstraint(
                 condition=Q(unmasked_at__isnull=True) | Q(locked_at__lte=F("unmasked_at")),

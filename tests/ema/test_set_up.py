@@ -203,6 +203,7 @@ def test_the_key_of_a_published_questionnaire_stays(root: Client) -> None:
 
 def test_a_new_study_is_audited(root: Client) -> None:
     form = {"slug": "fresh", "title": "Fresh", "masking": "open", "zone": "UTC"}
+    form["travel"] = "follow_phone"
     for prefix in ("sites", "arms", "phases"):
         form |= {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
     form |= {"arms-TOTAL_FORMS": "1", "arms-0-key": "placebo", "arms-0-is_reference": "on"}
