@@ -18,6 +18,17 @@ from tests import trial
 pytestmark = pytest.mark.django_db
 
 READY = (200, {"status": "ready"})
+HOUR = timedelta(hours=1)
+NOW = timedelta(0)
+
+
+def instants(fields: dict[str, Any]) -> dict[str, Any]:
+    """Fields whose instants were written as distances from the moment of the test."""
+    now = timezone.now()
+    return {
+        name: now + value if isinstance(value, timedelta) else value
+        for name, value in fields.items()
+    }
 
 
 def ready() -> tuple[int, dict[str, str]]:
@@ -63,35 +74,35 @@ def test_once_it_is_sent_the_server_is_ready(late: Prompt) -> None:
 @pytest.mark.parametrize(
     "fields",
     [
-        {"armed_at": timezone.now()},
-        {"sent_at": timezone.now()},
-        {"shown_at": timezone.now()},
-        {"answered_at": timezone.now()},
-        {"cancelled_at": timezone.now(), "cancel_reason": "paused"},
+        {"armed_at": NOW},
+        {"sent_at": NOW},
+        {"shown_at": NOW},
+        {"answered_at": NOW},
+        {"cancelled_at": NOW, "cancel_reason": "paused"},
         {"undelivered": "channel_failed"},
-        {"due_at": timezone.now()},
-        {"planned_at": timezone.now()},
-        {"due_at": timezone.now() - timedelta(hours=2), "expires_at": timezone.now()},
+        {"due_at": NOW},
+        {"planned_at": NOW},
+        {"due_at": -2 * HOUR, "expires_at": NOW},
     ],
 )
 def test_what_needs_no_sending_is_not_late(late: Prompt, fields: dict[str, Any]) -> None:
-    Prompt.objects.update(**fields)
+    Prompt.objects.update(**instants(fields))
     assert ready() == READY
 
 
 @pytest.mark.parametrize(
     ("model", "fields"),
     [
-        (Device, {"revoked_at": timezone.now()}),
-        (Device, {"enrolled_at": timezone.now()}),
-        (Study, {"locked_at": timezone.now()}),
-        (Participant, {"withdrawn_at": timezone.now()}),
+        (Device, {"revoked_at": NOW}),
+        (Device, {"enrolled_at": NOW}),
+        (Study, {"locked_at": NOW}),
+        (Participant, {"withdrawn_at": NOW}),
     ],
 )
 def test_whom_nothing_can_reach_makes_nobody_late(
     late: Prompt, model: Any, fields: dict[str, Any]
 ) -> None:
-    model.objects.update(**fields)
+    model.objects.update(**instants(fields))
     assert ready() == READY
 
 
