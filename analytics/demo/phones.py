@@ -25,36 +25,31 @@ THREADS = 4
 
 @dataclass(frozen=True)
 class Owner:
-    """Somebody with a phone: who, since when, until when, and the code that lets the phone in."""
+    """Somebody with a phone that was let in."""
 
     index: int
     participant: Participant
-    code: str
+    phone: Phone
 
 
-def owners(cast: Cast, now: datetime) -> list[Owner]:
-    """A fresh enrolment code for everybody's phone."""
-    return [
-        Owner(i, each, enrolment.issue_code(participant=each, now=now, actor=COMMAND))
-        for i, each in enumerate(cast.participants)
-    ]
+def enrol_all(http: httpx.Client, cast: Cast, now: datetime) -> Iterator[Owner]:
+    """Everybody's phone, let in by a code of its own, as on the day of enrolment."""
+    for index, participant in enumerate(cast.participants):
+        phone = Phone(http, app="fourbeat-demo")
+        phone.redeem(enrolment.issue_code(participant=participant, now=now, actor=COMMAND))
+        yield Owner(index, participant, phone)
 
 
-def upload_all(url: str, wanted: Wanted, cast: Cast, now: datetime) -> Iterator[Counter[str]]:
+def upload_all(
+    owners: Sequence[Owner], wanted: Wanted, cast: Cast, now: datetime
+) -> Iterator[Counter[str]]:
     """Let every phone do what it would have done all along; what each one uploaded."""
-    with phones.connect(url, phones=THREADS) as http:
-        yield from phones.each(
-            owners(cast, now), lambda owner: live(http, wanted, cast, owner, now), threads=THREADS
-        )
+    yield from phones.each(owners, lambda owner: live(wanted, cast, owner, now), threads=THREADS)
 
 
-def live(
-    http: httpx.Client, wanted: Wanted, cast: Cast, owner: Owner, now: datetime
-) -> Counter[str]:
-    """One phone from its code to its last answer."""
-    participant = owner.participant
-    phone = Phone(http, app="fourbeat-demo")
-    phone.redeem(owner.code)
+def live(wanted: Wanted, cast: Cast, owner: Owner, now: datetime) -> Counter[str]:
+    """One phone from its first schedule to its last answer."""
+    participant, phone = owner.participant, owner.phone
     stopped = participant.withdrawn_at or now + ARMED_AHEAD
     cards = phone.sync(since=participant.enrolled_at, until=min(stopped, now + ARMED_AHEAD))
     due = [card for card in cards if card.due_at <= now]

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
+import httpx
 from django.conf import settings
 from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
@@ -22,7 +23,7 @@ from analytics.demo.study import Cast, Wanted
 from analytics.file_options import listed
 from analytics.progress import progress
 from analytics.study_names import one_at_a_time
-from ema import stack
+from ema import phones, stack
 from ema.models import Study
 from ema.phones import PhoneError
 from ema.stack import Part, StackError
@@ -114,7 +115,8 @@ class Command(BaseCommand):
             jobs = [stack.start_worker(FASTER), stack.start_beat(FASTER)]
             parts.enter_context(stack.running(*jobs))
             step.advance()
-        self._live(wanted, study, cast, jobs, now, f"http://{HOST}:{port}")
+        with phones.connect(f"http://{HOST}:{port}", phones=demo_phones.THREADS) as http:
+            self._live(wanted, study, cast, jobs, now, http)
         parts.enter_context(stack.running(stack.start_dispatcher(FASTER)))
         faults = self._judge(wanted, study, cast)
         self._say_where(operators, study, f"http://{HOST}:{port}")
@@ -130,9 +132,9 @@ class Command(BaseCommand):
         cast: Cast,
         jobs: Sequence[Part],
         now: datetime,
-        url: str,
+        http: httpx.Client,
     ) -> None:
-        """Celery plans, people stop, phones upload, Celery estimates."""
+        """Celery plans, phones enrol, people stop, phones upload, Celery estimates."""
         everybody = len(cast.participants)
         deadline = Deadline(120, jobs)
         deadline.wait(
@@ -141,6 +143,11 @@ class Command(BaseCommand):
             lambda: steps.planned(study, wanted, now),
             "prompts are not planned for everybody",
         )
+        owners: list[demo_phones.Owner] = []
+        with progress("Phones enrol", everybody) as step:
+            for owner in demo_phones.enrol_all(http, cast, now):
+                owners.append(owner)
+                step.advance()
         gone = demo_study.withdraw_drop_outs(cast, wanted, now)
         steps.gather_statistics()
         deadline.wait(
@@ -150,8 +157,8 @@ class Command(BaseCommand):
             "prompts after a withdrawal are not cancelled",
         )
         told: Counter[str] = Counter()
-        with progress("Phones enrol and upload", everybody) as step:
-            for done in demo_phones.upload_all(url, wanted, cast, now):
+        with progress("Phones upload", everybody) as step:
+            for done in demo_phones.upload_all(owners, wanted, cast, now):
                 told += done
                 step.advance()
         self.stdout.write(
