@@ -9,7 +9,7 @@ from ema.celery import app
 
 class Command(BaseCommand):
     help = (
-        "Run Celery beat until stopped. One is enough; two do no harm: every task finds its work "
+        "Run Celery beat until stopped. One is enough: every task finds its work "
         "in the database. The intervals are settings: see docs/operations.md."
     )
 
