@@ -4,7 +4,9 @@ from collections.abc import Callable
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
+
+from ema.api.errors import bare_problem
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -32,15 +34,5 @@ class DatabaseAway:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
-        problem = {
-            "type": "about:blank",
-            "title": "The database is away; nothing was stored. Try again.",
-            "status": 503,
-            "code": "database_away",
-        }
-        return JsonResponse(
-            problem,
-            status=503,
-            content_type="application/problem+json",
-            headers={"Retry-After": "5"},
-        )
+        title = "The database is away; nothing was stored. Try again."
+        return bare_problem(503, "database_away", title, {"Retry-After": "5"})

@@ -215,6 +215,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_INCLUDE_SCHEMA": False,
     "SERVE_AUTHENTICATION": [],
     "SERVE_PERMISSIONS": [],
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "ema.api.openapi.document_refusals",
+    ],
 }
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
 

@@ -6,6 +6,9 @@ from django.views.generic import RedirectView
 
 from ema import health
 
+handler404 = "ema.api.errors.page_not_found"
+handler500 = "ema.api.errors.server_error"
+
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="analytics:studies"), name="home"),
     path("favicon.ico", RedirectView.as_view(url="/static/ema/icon.svg")),

@@ -4,11 +4,15 @@ from typing import Any
 
 from django.core.exceptions import RequestDataTooBig
 from django.db import InterfaceError, OperationalError
+from django.http import HttpRequest, HttpResponseBase, JsonResponse
+from django.views import defaults
 from redis.exceptions import RedisError
 from rest_framework import exceptions, status
 from rest_framework.response import Response
 
 from ema.access import NoAccess
+
+API = "/api/"
 
 CODES = {
     400: "invalid",
@@ -92,3 +96,29 @@ def _pointed(detail: Any, pointer: str) -> Any:
             yield from _pointed(below, pointer)
     else:
         yield {"pointer": pointer, "detail": str(detail)}
+
+
+# --- outside of any door ----------------------------------------------------------------
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
+    """Programs get a problem where there is no such address, people get a page."""
+    if not request.path.startswith(API):
+        return defaults.page_not_found(request, exception)
+    return bare_problem(404, "not_found", "There is nothing at this address.")
+
+
+def server_error(request: HttpRequest) -> HttpResponseBase:
+    """A defect of ours, in the form that the one who asked can read."""
+    if not request.path.startswith(API):
+        return defaults.server_error(request)
+    return bare_problem(500, "server_error", "The server failed on this request. Try again later.")
+
+
+def bare_problem(
+    status: int, code: str, title: str, headers: dict[str, str] | None = None
+) -> JsonResponse:
+    """A problem where the REST framework has no part."""
+    body = {"type": "about:blank", "title": title, "status": status, "code": code}
+    content_type = "application/problem+json"
+    return JsonResponse(body, status=status, content_type=content_type, headers=headers)

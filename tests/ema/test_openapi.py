@@ -4,7 +4,9 @@ import json
 
 import pytest
 from django.core.management import call_command
-from django.test import Client
+from django.test import Client, RequestFactory
+
+from ema.api.errors import server_error
 
 
 @pytest.mark.django_db
@@ -19,3 +21,16 @@ def test_the_schema_is_published_without_a_token() -> None:
 def test_the_schema_is_valid_and_complete(capsys: pytest.CaptureFixture[str]) -> None:
     call_command("spectacular", validate=True, fail_on_warn=True)
     assert "openapi: 3.1" in capsys.readouterr().out
+
+
+@pytest.mark.django_db
+def test_where_no_door_is_a_program_gets_a_problem_and_a_person_a_page() -> None:
+    missing = Client().get("/api/v1/questionnaires/hourly/minus-one")
+    assert (missing.status_code, missing["Content-Type"]) == (404, "application/problem+json")
+    assert missing.json()["code"] == "not_found"
+    assert Client().get("/no/such/page")["Content-Type"].startswith("text/html")
+
+
+def test_a_defect_is_a_problem_for_a_program() -> None:
+    failed = server_error(RequestFactory().get("/api/v1/time"))
+    assert (failed.status_code, failed["Content-Type"]) == (500, "application/problem+json")
