@@ -29,6 +29,7 @@ UNAUTHORISED = 401
 DONE = frozenset({"created", "duplicate", "quarantined", "stored", "ignored"})
 EventKind = Literal["armed", "shown", "opened", "dismissed", "snoozed"]
 T = TypeVar("T")
+Done = TypeVar("Done")
 
 
 class PhoneError(Exception):
@@ -303,9 +304,7 @@ def connect(url: str, *, phones: int = 8) -> httpx.Client:
     return httpx.Client(base_url=url, timeout=30.0, limits=limits, headers=headers, trust_env=False)
 
 
-def each(
-    work: Iterable[T], do: Callable[[T], Counter[str]], *, threads: int = 6
-) -> Iterator[Counter[str]]:
+def each(work: Iterable[T], do: Callable[[T], Done], *, threads: int = 6) -> Iterator[Done]:
     """Run phones side by side, a thread each; what each one did, as they finish."""
     with ThreadPoolExecutor(max_workers=threads) as pool:
         jobs = [pool.submit(do, one) for one in work]

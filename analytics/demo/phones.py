@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -12,7 +12,7 @@ import numpy as np
 
 from analytics import simulation
 from analytics.demo.study import COMPANY, PLACES, Cast, Wanted
-from analytics.simulation import Ratings
+from analytics.simulation import People, Ratings
 from ema import enrolment, phones
 from ema.audit import COMMAND
 from ema.models import Participant
@@ -59,35 +59,40 @@ def live(wanted: Wanted, cast: Cast, owner: Owner, now: datetime) -> Counter[str
         )
     for card in due:
         phone.note("shown", card, card.due_at)
-    answer_all(phone, due, participant, wanted, cast, owner.index, now)
+    person, rng = cast.people.one(owner.index), wanted.rng(3, owner.index)
+    for given in given_at(due, participant, person, rng):
+        if given.completed_at < min(now, given.card.expires_at):
+            phone.answer(given.card, given.values, given.completed_at, given.started_at)
     return phone.upload()
 
 
-def answer_all(
-    phone: Phone,
-    cards: Sequence[Card],
-    participant: Participant,
-    wanted: Wanted,
-    cast: Cast,
-    index: int,
-    now: datetime,
-) -> None:
-    """Put the answers of one person into the phone's outbox."""
+class Given(NamedTuple):
+    """What a person answered to a prompt, at the true times."""
+
+    card: Card
+    started_at: datetime
+    completed_at: datetime
+    values: Mapping[str, Any]
+
+
+def given_at(
+    cards: Sequence[Card], participant: Participant, person: People, rng: np.random.Generator
+) -> Iterator[Given]:
+    """The answers of one person to prompts in the order they were due; some are left unanswered."""
     if not cards:
         return
-    rng = wanted.rng(3, index)
     zone = ZoneInfo(participant.zone)
     local = [card.due_at.astimezone(zone) for card in cards]
     on = [datetime.fromisoformat(card.study_on).date() for card in cards]
     days = np.array([(each - participant.enrolled_on).days + 1 for each in on])
     hours = np.array([at.hour + at.minute / 60 + at.second / 3600 for at in local])
-    ratings = simulation.draw_ratings(rng, cast.people.one(index), days, hours)
+    ratings = simulation.draw_ratings(rng, person, days, hours)
     for t, card in enumerate(cards):
-        completed_at = card.due_at + timedelta(seconds=float(ratings.latency_s[0, t]))
-        if ratings.answered[0, t] and completed_at < min(now, card.expires_at):
+        if ratings.answered[0, t]:
+            completed_at = card.due_at + timedelta(seconds=float(ratings.latency_s[0, t]))
             started_at = completed_at - timedelta(seconds=int(rng.integers(4, 5 + 40)))
-            started_at = max(started_at, card.due_at)
-            phone.answer(card, answers_of(ratings, t, rng), completed_at, started_at)
+            values = answers_of(ratings, t, rng)
+            yield Given(card, max(started_at, card.due_at), completed_at, values)
 
 
 def answers_of(ratings: Ratings, t: int, rng: np.random.Generator) -> Mapping[str, Any]:

@@ -36,7 +36,7 @@ TREATED_SHARE = 61 / 118
 URINE_WEEKDAYS = [1, 3, 5]  # Monday, Wednesday, Friday
 PLACES = ("home", "work or school", "on the way", "elsewhere")
 COMPANY = ("nobody", "family", "friends", "colleagues", "others")
-DEMO_SLUG = re.compile(r"demo(?:-[0-9]+)?")
+SIMULATED_SLUG = re.compile(r"(?:demo|drill)(?:-[0-9]+)?")
 ADMINISTRATOR = "administrator"
 
 
@@ -62,16 +62,16 @@ class Cast:
     people: People
 
 
-def free_slug() -> str:
+def free_slug(name: str = "demo") -> str:
     """`demo`, or the next of `demo-2`, `demo-3` …: every run makes a study of its own."""
-    taken = set(Study.objects.filter(slug__startswith="demo").values_list("slug", flat=True))
-    return numbered("demo", taken)
+    taken = set(Study.objects.filter(slug__startswith=name).values_list("slug", flat=True))
+    return numbered(name, taken)
 
 
 def others_than_demos() -> list[str]:
-    """Studies that no demo made: a machine that has them is no place for one."""
+    """Studies that no demo or drill made: a machine that has them is no place for one."""
     slugs = Study.objects.values_list("slug", flat=True)
-    return sorted(slug for slug in slugs if not DEMO_SLUG.fullmatch(slug))
+    return sorted(slug for slug in slugs if not SIMULATED_SLUG.fullmatch(slug))
 
 
 @transaction.atomic
