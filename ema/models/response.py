@@ -27,6 +27,7 @@ class Flag(models.TextChoices):
     AFTER_WITHDRAWAL = "after_withdrawal", "completed after the participant withdrew"
     FROM_REPLACED_DEVICE = "from_replaced_device", "sent by a phone that was replaced"
     OUT_OF_RANGE = "out_of_range", "a value outside its item's range"
+    RELEASED = "released_from_quarantine", "released from quarantine by a coordinator"
 
 
 class Response(models.Model):
@@ -94,7 +95,15 @@ class Quarantine(models.Model):
     content_sha256 = models.BinaryField(max_length=32, editable=False)
     received_at = models.DateTimeField(db_default=Now())
     resolved_at = models.DateTimeField(null=True, blank=True)
-    resolution = models.CharField(max_length=200, blank=True)
+    resolution = models.CharField(max_length=200, blank=True, help_text="Why, in words.")
+    response = models.OneToOneField(
+        Response,
+        null=True,
+        blank=True,
+        on_delete=models.PROTECT,
+        related_name="released_from",
+        help_text="What it was released as; none when it was discarded.",
+    )
 
     class Meta:
         verbose_name_plural = "quarantine"
@@ -106,6 +115,11 @@ class Quarantine(models.Model):
             models.CheckConstraint(
                 condition=Q(resolved_at__isnull=True) | Q(resolved_at__gte=F("received_at")),
                 name="quarantine_is_resolved_after_it_arrived",
+            ),
+            models.CheckConstraint(
+                condition=Q(resolved_at__isnull=True, resolution="", response=None)
+                | (Q(resolved_at__isnull=False) & ~Q(resolution="")),
+                name="quarantine_is_resolved_with_a_reason",
             ),
         ]
 
