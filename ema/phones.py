@@ -70,7 +70,6 @@ class Card(msgspec.Struct, frozen=True):
 
 class _Schedule(msgspec.Struct):
     schedule_rev: str
-    tz: str
     prompts: list[Card]
     cancelled: list[uuid.UUID]
 
@@ -146,7 +145,7 @@ class Phone:
             query = {"since": start.isoformat(), "horizon": f"{days}d"}
             reply = self._send("GET", "me/schedule", query=query)
             page = msgspec.json.decode(reply.content, type=_Schedule)
-            self.zone, self._schedule_rev = page.tz, page.schedule_rev
+            self._schedule_rev = page.schedule_rev
             for cancelled in page.cancelled:
                 self.cards.pop(cancelled, None)
             found += [card for card in page.prompts if card.due_at < end]
@@ -163,6 +162,17 @@ class Phone:
             "id": event,
             "prompt_id": str(card.id),
             "kind": kind,
+            "at": at.isoformat(),
+            "seq": next(self._seq),
+        }
+
+    def move(self, zone: str, at: datetime) -> None:
+        """The phone is in another zone from now on; `upload` reports it."""
+        self.zone, event = zone, str(uuid.uuid4())
+        self.events[event] = {
+            "id": event,
+            "kind": "zone_changed",
+            "tz": zone,
             "at": at.isoformat(),
             "seq": next(self._seq),
         }

@@ -91,17 +91,44 @@ class Submission(msgspec.Struct):
         refuse_impossible(self.completed_at, self.shown_at, self.started_at)
 
 
-class PromptEvent(msgspec.Struct):
-    """Something that happened to a prompt on the phone."""
+class Event(msgspec.Struct):
+    """Something that happened on the phone: to a prompt, or to the phone itself."""
 
     id: uuid.UUID
-    prompt_id: uuid.UUID
-    kind: Literal["armed", "shown", "opened", "dismissed", "snoozed"]
+    kind: Literal[
+        "armed",
+        "shown",
+        "opened",
+        "dismissed",
+        "snoozed",
+        "zone_changed",
+        "clock_changed",
+        "notifications_changed",
+    ]
     at: Instant
+    prompt_id: uuid.UUID | None = None
+    tz: Short = ""
+    allowed: bool | None = None
     seq: Count | None = None
 
     def __post_init__(self) -> None:
         refuse_impossible(self.at)
+        if self.prompt_id is None and not self.kind.endswith("_changed"):
+            raise ValueError("An event of a prompt names it in prompt_id")
+        if self.kind == "zone_changed" and not self.tz:
+            raise ValueError("A change of zone names the new one in tz")
+        if self.kind == "notifications_changed" and self.allowed is None:
+            raise ValueError("A change of notifications says in allowed whether they may show")
+
+    @property
+    def detail(self) -> str:
+        """What is kept of an event of the phone itself."""
+        match self.kind:
+            case "zone_changed":
+                return self.tz
+            case "notifications_changed":
+                return "allowed" if self.allowed else "denied"
+        return ""
 
 
 class BatchUnreadable(ValueError):
@@ -145,7 +172,7 @@ UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _client = msgspec.json.Decoder(Client)
 _envelope = msgspec.json.Decoder(Envelope)
 _submission = msgspec.json.Decoder(Submission)
-_event = msgspec.json.Decoder(PromptEvent)
+_event = msgspec.json.Decoder(Event)
 _anything = msgspec.json.Decoder()
 _canonical = msgspec.json.Encoder(order="deterministic")
 
@@ -187,7 +214,7 @@ def read_submission(raw: msgspec.Raw) -> Read[Submission] | Broken:
     return _read(raw, _submission)
 
 
-def read_event(raw: msgspec.Raw) -> Read[PromptEvent] | Broken:
+def read_event(raw: msgspec.Raw) -> Read[Event] | Broken:
     return _read(raw, _event)
 
 

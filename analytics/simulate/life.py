@@ -80,6 +80,8 @@ def live(life: Life, cast: Cast, wanted: Wanted) -> Lived:
             lost, phone = phone, new_phone(life)
             lived.held = frozenset(map(UUID, lost.answers))
             synced(phone, life)
+        if day == fate.moves_on:
+            phone.move(fate.elsewhere, life.now + life.error)
         for card in todays:
             respond(phone, card, answers.get(card.id), lived, life)
         if day not in fate.offline_on and day + 1 != fate.lost_on:

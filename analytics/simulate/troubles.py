@@ -25,18 +25,23 @@ class Troubles:
     """of phones, off by 3 minutes to 3 hours"""
     replaced: float = 0.05
     """of phones, lost half-way; the old one turns up at the end with what it held"""
+    moves: float = 0.05
+    """of people, who travel to another zone"""
 
 
-NONE = Troubles(0, 0, 0, 0)
+NONE = Troubles(0, 0, 0, 0, 0)
+ELSEWHERE = ("America/New_York", "Asia/Tokyo", "Pacific/Auckland", "Asia/Katmandu")
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What goes wrong for one person. Days count from 0; `lost_on` is None for most."""
+    """What goes wrong for one person. Days count from 0; `lost_on` and `moves_on` are rare."""
 
     clock_error: timedelta
     offline_on: frozenset[int]
     lost_on: int | None
+    moves_on: int | None
+    elsewhere: str
 
     @classmethod
     def draw(cls, rng: random.Random, troubles: Troubles, days: int) -> "Fate":
@@ -45,8 +50,9 @@ class Fate:
             size = rng.uniform(SMALLEST_SKEW.total_seconds(), LARGEST_SKEW.total_seconds())
             clock_error = timedelta(seconds=round(size) * rng.choice((-1, 1)))
         offline = frozenset(day for day in range(days) if rng.random() < troubles.offline)
-        is_replaced = days > 1 and rng.random() < troubles.replaced
-        return cls(clock_error, offline, rng.randrange(1, days) if is_replaced else None)
+        lost_on = rng.randrange(1, days) if rng.random() < troubles.replaced else None
+        moves_on = rng.randrange(days) if rng.random() < troubles.moves else None
+        return cls(clock_error, offline, lost_on, moves_on, rng.choice(ELSEWHERE))
 
 
 class BadNetwork(httpx.BaseTransport):

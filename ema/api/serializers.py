@@ -154,9 +154,20 @@ class SubmissionStatuses(serializers.Serializer[None]):
 
 class EventContent(serializers.Serializer[None]):
     id = serializers.UUIDField()
-    prompt_id = serializers.UUIDField()
-    kind = serializers.ChoiceField(choices=["armed", "shown", "opened", "dismissed", "snoozed"])
+    kind = serializers.ChoiceField(
+        choices=[
+            *["armed", "shown", "opened", "dismissed", "snoozed"],
+            *["zone_changed", "clock_changed", "notifications_changed"],
+        ]
+    )
     at = serializers.DateTimeField()
+    prompt_id = serializers.UUIDField(
+        required=False, allow_null=True, help_text="Of what happened to a prompt."
+    )
+    tz = serializers.CharField(required=False, help_text="zone_changed: the new IANA zone.")
+    allowed = serializers.BooleanField(
+        required=False, allow_null=True, help_text="notifications_changed: whether they may show."
+    )
     seq = serializers.IntegerField(required=False)
 
 

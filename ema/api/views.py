@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
-from ema import access, enrolment, push, responses, schedule, submissions, tokens
+from ema import access, enrolment, events, push, responses, schedule, submissions, tokens
 from ema.api import serializers
 from ema.api.errors import Problem
 from ema.models import Device
@@ -257,7 +257,7 @@ class Submissions(BatchView):
 class Events(BatchView):
     @extend_schema(
         operation_id="report_events",
-        summary="Report what happened to prompts: armed, shown, opened …",
+        summary="Report what happened to prompts (armed, shown …) and to the phone",
         request=serializers.EventBatch,
         responses={
             200: serializers.EventStatuses,
@@ -270,7 +270,7 @@ class Events(BatchView):
     def post(self, request: Request) -> HttpResponse:
         now = timezone.now()
         envelope = self.envelope(request)
-        placed = schedule.record_events(
+        placed = events.record(
             device=uploading_device(request),
             client=submissions.read_client(envelope.client),
             items=[submissions.read_event(raw) for raw in envelope.items],

@@ -152,14 +152,28 @@ class RefreshToken(models.Model):
 
 
 class PhoneEvent(models.Model):
-    """What a phone reported of a prompt: armed, shown … Its id makes a retry harmless."""
+    """What a phone reported of a prompt or of itself. Its id makes a retry harmless."""
 
     id = models.UUIDField(primary_key=True)
     device = models.ForeignKey(Device, on_delete=models.CASCADE, related_name="events")
-    prompt = models.ForeignKey("ema.Prompt", on_delete=models.CASCADE, related_name="events")
-    kind = models.CharField(max_length=20)
+    prompt = models.ForeignKey(
+        "ema.Prompt", null=True, on_delete=models.CASCADE, related_name="events"
+    )
+    kind = models.CharField(max_length=30)
+    detail = models.CharField(
+        max_length=64, blank=True, db_default="", help_text="The new zone; allowed or denied."
+    )
     at = models.DateTimeField()
+    seq = models.BigIntegerField(null=True, help_text="The phone's running number.")
     received_at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(prompt__isnull=False) | Q(kind__endswith="_changed"),
+                name="an_event_of_a_prompt_names_it",
+            ),
+        ]
+
     def __str__(self) -> str:
-        return f"{self.kind} {self.prompt_id}"
+        return f"{self.kind} {self.detail or self.prompt_id or ''}"

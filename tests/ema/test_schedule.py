@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from ema.models import Participant, Phase, Prompt
+from ema.models import Participant, Phase, PhoneEvent, Prompt, ScheduleChange
 from ema.tokens import Admission
 from tests import trial
 
@@ -182,6 +182,65 @@ def test_somebody_elses_event_id_is_not_said_to_be_stored(phone: Admission) -> N
     theirs = make_prompt(other.device.participant, timezone.now())
     assert report(other, [{**sent, "prompt_id": str(theirs.pk)}]) == ["stored"]
     assert report(phone, [sent]) == ["ignored"]
+
+
+def happened(kind: str, at: datetime, **said: Any) -> dict[str, Any]:
+    return {"id": str(uuid.uuid4()), "kind": kind, "at": at.isoformat(), **said}
+
+
+def test_a_phone_in_another_zone_is_followed_and_an_older_report_is_not(phone: Admission) -> None:
+    now = timezone.now()
+    tokyo = happened("zone_changed", now, tz="Asia/Tokyo", seq=7)
+    assert report(phone, [tokyo]) == ["stored"]
+    late = happened("zone_changed", now - timedelta(hours=9), tz="Europe/Lisbon", seq=3)
+    assert report(phone, [late, tokyo]) == ["stored", "stored"]
+    assert Participant.objects.get().zone == "Asia/Tokyo"
+    [change] = ScheduleChange.objects.all()
+    assert (change.zone_before, change.zone) == ("Europe/Brussels", "Asia/Tokyo")
+    assert set(PhoneEvent.objects.values_list("detail", "seq")) == {
+        ("Asia/Tokyo", 7),
+        ("Europe/Lisbon", 3),
+    }
+
+
+def test_of_two_moves_in_a_batch_the_last_counts(phone: Admission) -> None:
+    now = timezone.now()
+    moves = [
+        happened("zone_changed", now, tz="Asia/Katmandu"),
+        happened("zone_changed", now - timedelta(hours=1), tz="Asia/Tokyo"),
+    ]
+    assert report(phone, moves) == ["stored", "stored"]
+    assert Participant.objects.get().zone == "Asia/Katmandu"
+
+
+def test_a_zone_that_nobody_knows_is_kept_and_not_followed(phone: Admission) -> None:
+    sent = happened("zone_changed", timezone.now(), tz="Atlantis/Main")
+    assert report(phone, [sent]) == ["stored"]
+    assert Participant.objects.get().zone == "Europe/Brussels"
+    assert PhoneEvent.objects.get().detail == "Atlantis/Main"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("zone_changed", {}), ("notifications_changed", {}), ("shown", {}), ("exploded", {})],
+)
+def test_an_event_that_does_not_say_what_it_is_about_is_ignored(
+    phone: Admission, kind: str, said: dict[str, Any]
+) -> None:
+    assert report(phone, [happened(kind, timezone.now(), **said)]) == ["ignored"]
+
+
+def test_settings_of_the_phone_are_kept(phone: Admission) -> None:
+    now = timezone.now()
+    events = [
+        happened("notifications_changed", now, allowed=False),
+        happened("clock_changed", now),
+    ]
+    assert report(phone, events) == ["stored", "stored"]
+    assert set(PhoneEvent.objects.values_list("kind", "detail")) == {
+        ("notifications_changed", "denied"),
+        ("clock_changed", ""),
+    }
 
 
 def test_a_published_questionnaire_is_read_once_and_for_good(phone: Admission) -> None:

@@ -15,7 +15,7 @@ from scheduler.planning import plan_prompts
 from tests.flow.conftest import Servers
 
 pytestmark = pytest.mark.flow
-MUCH = Troubles(lost_replies=0.3, offline=0.4, wrong_clocks=0.5, replaced=0.5)
+MUCH = Troubles(0.3, offline=0.4, wrong_clocks=0.5, replaced=0.5, moves=0.5)
 WANTED = Wanted(participants=12, days=4)
 
 
