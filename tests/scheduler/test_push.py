@@ -41,13 +41,9 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
 
 
 @pytest.fixture(autouse=True)
-def _trusted(certificate: Certificate, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """The sender trusts the fakes' certificate, as it would one of a company's own proxy."""
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.path))
-    channels.client.cache_clear()
-    yield
-    channels.client().close()
-    channels.client.cache_clear()
+def _trusted(certificate: Certificate) -> Iterator[None]:
+    with tls.trusted(certificate):
+        yield
 
 
 @pytest.fixture

@@ -11,11 +11,14 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
+
+from scheduler import channels
 
 
 class Certificate(NamedTuple):
@@ -52,6 +55,17 @@ def make_certificate(directory: Path) -> Certificate:
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     made.key_path.write_bytes(pem)
     return made
+
+
+@contextmanager
+def trusted(certificate: Certificate) -> Iterator[None]:
+    """The sender trusts the certificate, as it would one of a company's own proxy."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSL_CERT_FILE", str(certificate.path))
+        channels.client.cache_clear()
+        yield
+        channels.client().close()
+        channels.client.cache_clear()
 
 
 class Reply(NamedTuple):

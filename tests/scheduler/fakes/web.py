@@ -63,42 +63,33 @@ class Browser:
         return padded[:-1]
 
 
-class PushService(Service):
-    """Knows subscriptions, takes only what the standards allow, and keeps what was received."""
+class StrictService(Service):
+    """Takes only what the standards allow, for subscribers somebody else knows."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.browsers: dict[str, Browser] = {}
-        self.received: list[Received] = []
         self.refused: list[str] = []
         self.requests = 0
 
-    def subscribe(self) -> tuple[str, dict[str, str]]:
-        """A new subscription: its endpoint and its keys."""
-        browser = Browser()
-        self.browsers[browser.id] = browser
-        return f"{self.origin}/push/{browser.id}", browser.keys
+    def absence(self, subscriber: str) -> int:
+        """The status that tells that there is no such subscriber; 0 when there is."""
+        raise NotImplementedError
+
+    def take(self, subscriber: str, headers: dict[str, str], body: bytes) -> Reply:
+        """Accept a message that is as it must be."""
+        raise NotImplementedError
 
     def answer(self, path: str, headers: dict[str, str], body: bytes) -> Reply:
         self.requests += 1
         if self.plays:
             return self.plays.pop(0)
-        browser = self.browsers.get(path.removeprefix("/push/"))
-        if browser is None:
-            return Reply(404)
-        refusal = self._fault(headers, body)
-        if refusal:
+        subscriber = path.removeprefix("/push/")
+        if absent := self.absence(subscriber):
+            return Reply(absent)
+        if refusal := self._fault(headers, body):
             self.refused.append(refusal[1])
             return Reply(refusal[0])
-        try:
-            content = json.loads(browser.read(body))
-        except (InvalidTag, AssertionError, ValueError):
-            self.refused.append("the browser could not read it")
-            return Reply(400)
-        self.received.append(
-            Received(int(headers["ttl"]), headers["urgency"], headers["topic"], content, body)
-        )
-        return Reply(201, headers={"Location": f"{self.origin}/message/1", "TTL": headers["ttl"]})
+        return self.take(subscriber, headers, body)
 
     def _fault(self, headers: dict[str, str], body: bytes) -> tuple[int, str] | None:
         if not headers.get("ttl", "").isdecimal():
@@ -133,6 +124,39 @@ class PushService(Service):
         if not claims["sub"].startswith(("mailto:", "https:")):
             return 403, "VAPID: sub is nobody to ask"
         return None
+
+
+class PushService(StrictService):
+    """Knows subscriptions, and keeps what their browsers could read."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.browsers: dict[str, Browser] = {}
+        self.received: list[Received] = []
+
+    def subscribe(self) -> tuple[str, dict[str, str]]:
+        """A new subscription: its endpoint and its keys."""
+        browser = Browser()
+        self.browsers[browser.id] = browser
+        return f"{self.origin}/push/{browser.id}", browser.keys
+
+    def absence(self, subscriber: str) -> int:
+        return 0 if subscriber in self.browsers else 404
+
+    def take(self, subscriber: str, headers: dict[str, str], body: bytes) -> Reply:
+        try:
+            content = json.loads(self.browsers[subscriber].read(body))
+        except (InvalidTag, AssertionError, ValueError):
+            self.refused.append("the browser could not read it")
+            return Reply(400)
+        self.received.append(
+            Received(int(headers["ttl"]), headers["urgency"], headers["topic"], content, body)
+        )
+        return accepted(self.origin, headers)
+
+
+def accepted(origin: str, headers: dict[str, str]) -> Reply:
+    return Reply(201, headers={"Location": f"{origin}/message/1", "TTL": headers["ttl"]})
 
 
 def public_key(raw: bytes) -> ec.EllipticCurvePublicKey:
