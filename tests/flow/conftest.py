@@ -1,6 +1,7 @@
 """The whole stack for one test: web, worker, dispatcher and beat on the test's own database."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,6 +55,13 @@ def database_url() -> str:
         return f"postgres://{parts['USER']}@/{parts['NAME']}?host={parts['HOST']}"
     address = f"{parts['HOST']}:{parts['PORT'] or 5432}/{parts['NAME']}"
     return f"postgres://{parts['USER']}:{parts['PASSWORD']}@{address}"
+
+
+def wait_until(happened: Callable[[], bool], what: str, seconds: float = 40) -> None:
+    deadline = time.monotonic() + seconds
+    while not happened():
+        assert time.monotonic() < deadline, f"waited {seconds:.0f} s, and none {what}"
+        time.sleep(0.2)
 
 
 @dataclass

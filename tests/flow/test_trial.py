@@ -3,8 +3,6 @@
 import csv
 import io
 import re
-import time
-from collections.abc import Callable
 from datetime import timedelta
 
 import httpx
@@ -17,7 +15,7 @@ from ema import audit, phones, studies
 from ema.models import Participant, Prompt, Response, Study
 from scheduler.ledger import ledger
 from tests import trial
-from tests.flow.conftest import Browser, Servers
+from tests.flow.conftest import Browser, Servers, wait_until
 
 pytestmark = [pytest.mark.flow, pytest.mark.django_db(transaction=True)]
 
@@ -135,10 +133,3 @@ def download(browser: Browser, study: Study, name: str) -> list[dict[str, str]]:
     link = re.search(rf'href="([^"]*{re.escape(name)})"', page)
     assert link
     return list(csv.DictReader(io.StringIO(browser.get(link[1]).text)))
-
-
-def wait_until(happened: Callable[[], bool], what: str, seconds: float = 40) -> None:
-    deadline = time.monotonic() + seconds
-    while not happened():
-        assert time.monotonic() < deadline, f"waited {seconds:.0f} s, and none {what}"
-        time.sleep(0.2)
