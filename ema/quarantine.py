@@ -57,8 +57,8 @@ def release(
     if Response.objects.filter(pk=item.item.id).exists():  # the first with this id stands
         item = replace(item, item=msgspec.structs.replace(item.item, id=uuid.uuid4()))
     [status] = responses.store_batch(
-        device=entry.device, client=Client(), items=[item], now=entry.received_at
-    )
+        device=entry.device, client=Client(), items=[item], now=now
+    )  # received now, so that couplings take it up; the item keeps when it arrived
     if status.status != "created":
         raise QuarantineRefused(f"It was not stored: {status.status}.")
     response = Response.objects.get(pk=item.item.id)

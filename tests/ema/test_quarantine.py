@@ -55,6 +55,7 @@ def test_a_corrected_item_becomes_the_response_to_its_prompt(study: Study, promp
     decide(coordinator(study), decision="release", item=corrected())
 
     response, entry = Response.objects.get(), Quarantine.objects.get()
+    assert response.received_at == entry.resolved_at
     assert (response.prompt, response.stress) == (prompt, 40)
     assert response.flags == ["released_from_quarantine"]
     assert (entry.response, entry.resolution) == (response, "the app was too new")
