@@ -6,7 +6,7 @@ Blind by construction: no statement here reads an arm or an allocation.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from django.db import connection, transaction
@@ -45,19 +45,24 @@ INSERT INTO analytics_couplingprogress (id, covered_until) VALUES (1, %s)
 ON CONFLICT (id) DO UPDATE
 SET covered_until = greatest(analytics_couplingprogress.covered_until, excluded.covered_until)
 """
+FRESH = f"""
+SELECT
+    p.participant_id, p.phase_id, count(*) AS n,
+    sum(r.stress) AS sum_stress, sum(r.craving) AS sum_craving,
+    sum(r.stress::bigint * r.stress) AS sum_stress_stress,
+    sum(r.stress::bigint * r.craving) AS sum_stress_craving,
+    sum(r.craving::bigint * r.craving) AS sum_craving_craving
+FROM ema_response r JOIN ema_prompt p ON p.id = r.prompt_id
+WHERE p.participant_id = ANY(%(participants)s) AND {ANALYSIS_ROW}
+GROUP BY p.participant_id, p.phase_id
+"""  # noqa: S608 - built from the constants above
 SUM = f"""
 INSERT INTO analytics_moments (
     participant_id, phase_id, n, sum_stress, sum_craving,
     sum_stress_stress, sum_stress_craving, sum_craving_craving, computed_at
 )
-SELECT
-    p.participant_id, p.phase_id, count(*), sum(r.stress), sum(r.craving),
-    sum(r.stress::bigint * r.stress), sum(r.stress::bigint * r.craving),
-    sum(r.craving::bigint * r.craving), %(now)s
-FROM ema_response r JOIN ema_prompt p ON p.id = r.prompt_id
-WHERE p.participant_id = ANY(%(participants)s) AND {ANALYSIS_ROW}
-GROUP BY p.participant_id, p.phase_id
-ORDER BY p.participant_id, p.phase_id
+SELECT fresh.*, %(now)s FROM ({FRESH}) AS fresh
+ORDER BY participant_id, phase_id
 ON CONFLICT (participant_id, phase_id) DO UPDATE SET
     n = excluded.n,
     sum_stress = excluded.sum_stress,
@@ -67,6 +72,24 @@ ON CONFLICT (participant_id, phase_id) DO UPDATE SET
     sum_craving_craving = excluded.sum_craving_craving,
     computed_at = excluded.computed_at
 WHERE analytics_moments.computed_at <= excluded.computed_at
+"""  # noqa: S608 - built from the constants above
+SUMS = (
+    "n",
+    "sum_stress",
+    "sum_craving",
+    "sum_stress_stress",
+    "sum_stress_craving",
+    "sum_craving_craving",
+)
+_kept, _anew = (", ".join(f"{table}.{name}" for name in SUMS) for table in ("kept", "anew"))
+DIFFERENT = f"""
+SELECT participant.code, phase.key, {_kept}, {_anew}
+FROM (SELECT * FROM analytics_moments WHERE participant_id = ANY(%(participants)s)) AS kept
+FULL JOIN ({FRESH}) AS anew USING (participant_id, phase_id)
+JOIN ema_participant participant ON participant.id = participant_id
+JOIN ema_phase phase ON phase.id = phase_id
+WHERE ({_kept}) IS DISTINCT FROM ({_anew})
+ORDER BY participant.code, phase.position
 """  # noqa: S608 - built from the constants above
 FORGET = """
 DELETE FROM analytics_moments WHERE participant_id = ANY(%(participants)s) AND computed_at < %(now)s
@@ -125,6 +148,48 @@ def sum_responses(participants: Sequence[int], *, now: datetime) -> None:
         cursor.execute("SET LOCAL jit = off")
         cursor.execute(SUM, chosen)
         cursor.execute(FORGET, chosen)
+
+
+WAITING = """
+SELECT DISTINCT r.participant_id
+FROM ema_response r
+JOIN ema_participant participant ON participant.id = r.participant_id
+LEFT JOIN analytics_coupling coupling ON coupling.participant_id = r.participant_id
+WHERE participant.study_id = %s
+AND (coupling.id IS NULL OR r.received_at > coupling.estimated_at)
+"""
+
+
+def waiting_participants(study: Study) -> set[int]:
+    """Participants with responses that no run has summed yet; primary keys."""
+    with connection.cursor() as cursor:
+        cursor.execute(WAITING, [study.pk])
+        return {participant for (participant,) in cursor.fetchall()}
+
+
+class Difference(NamedTuple):
+    """Sums of a participant in a phase that are not what the responses say; None: not there."""
+
+    participant: str
+    phase: str
+    kept: tuple[int, ...] | None
+    anew: tuple[int, ...] | None
+
+
+def differences(participants: Sequence[int]) -> list[Difference]:
+    """Where the moments of these participants differ from sums made anew, by a single bit."""
+    with connection.cursor() as cursor:
+        cursor.execute(DIFFERENT, {"participants": list(participants)})
+        rows = cursor.fetchall()
+    size = len(SUMS)
+    return [
+        Difference(code, phase, _sums(sums[:size]), _sums(sums[size:]))
+        for code, phase, *sums in rows
+    ]
+
+
+def _sums(values: Sequence[Any]) -> tuple[int, ...] | None:
+    return None if values[0] is None else tuple(map(int, values))
 
 
 def moments_of(study: Study, *, also: Iterable[str] = ()) -> Moments:

@@ -3,9 +3,11 @@
 import threading
 from collections import Counter
 from datetime import timedelta
+from io import StringIO
 
 import numpy as np
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
@@ -249,3 +251,42 @@ def test_no_statement_of_the_estimate_reads_an_allocation_or_an_arm() -> None:
         estimate_couplings(timezone.now())
     assert len(seen) > 5
     assert not [sql for sql in seen if "ema_allocation" in sql or "ema_arm" in sql]
+
+
+def rebuild(*options: str) -> str:
+    out = StringIO()
+    call_command("rebuild_moments", "relief", *options, stdout=out, stderr=StringIO())
+    return out.getvalue()
+
+
+def test_moments_kept_response_by_response_equal_a_rebuild() -> None:
+    study = make_study()
+    someone = add_participant(study, "P1", "placebo")
+    for number, (stress, craving) in enumerate(pairs_drawn(0.5, 12, seed=1)):
+        respond(add_prompt(someone, number), stress, craving)
+        estimate_couplings(timezone.now())
+    assert "1 participants compared: every sum is equal." in rebuild("--check")
+
+
+def test_a_rebuild_tells_what_was_wrong_and_puts_it_right() -> None:
+    study = make_trial(n=4)
+    estimate_couplings(timezone.now())
+    before = stored(study)
+    first, second, third = Moments.objects.order_by("participant__code")[:3]
+    Moments.objects.filter(pk=first.pk).update(sum_stress=first.sum_stress + 1)
+    second.delete()
+    Response.objects.filter(participant=third.participant).delete()
+    with pytest.raises(CommandError, match="3 sums differ"):
+        rebuild("--check")
+    said = rebuild()
+    assert "P01, phase baseline: no sums are kept" in said
+    assert "there are no responses for it" in said
+    assert "every sum is equal" in rebuild("--check")
+    assert stored(study)[0][:4] == before[0][:4]
+
+
+def test_what_no_run_has_summed_is_no_difference() -> None:
+    study = make_trial(n=4)
+    estimate_couplings(timezone.now())
+    respond(add_prompt(study.participants.order_by("code")[0], 99), 50, 50)
+    assert "3 participants compared: every sum is equal; 1 have responses" in rebuild("--check")
