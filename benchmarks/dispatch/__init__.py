@@ -1,81 +1,128 @@
-"""The dispatcher drill: prompts fall due one after another while dispatchers are killed.
+"""The drills of delivery: prompts fall due one after another while something goes wrong.
 
-Two dispatchers (`manage.py run_dispatcher`) send to a webhook of this process; one after the other
-is killed outright and started again.
+benchmarks.dispatch           the drills, and what is counted
+benchmarks.dispatch.due       prompts that fall due
+benchmarks.dispatch.webhook   where they arrive
+benchmarks.dispatch.trouble   who sends them, and what befalls those
 """
 
-import json
-import os
 import random
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence
+from datetime import datetime
+from functools import partial
+from typing import NamedTuple
 
-from django.utils import timezone
-
-from benchmarks import STATE_DIR, trial
-from benchmarks.database import analyze, empty_database
+from benchmarks.database import empty_database
+from benchmarks.dispatch import trouble
+from benchmarks.dispatch.due import FIRST_DUE_IN_S, make_due
+from benchmarks.dispatch.trouble import Senders
+from benchmarks.dispatch.webhook import Arrival, webhook
 from benchmarks.figures import Figure, Goal, say
-from ema.models import Device, Prompt
-from scheduler.planning import plan_prompts
+from ema.models import Prompt
+from scheduler.models import Delivery
 
-MANAGE = Path(__file__).resolve().parent.parent / "manage.py"
-DISPATCHERS = 2
-PROMPTS_EACH = 10
-ANSWER_S = 0.02  # how long the webhook takes
-FIRST_DUE_IN_S = 12.0  # dispatchers start meanwhile
 WAIT_AFTERWARDS_S = 45.0  # longer than a lease
 
 
 class Drill(NamedTuple):
+    """Who sends, and what befalls them at random moments, one after the other."""
+
+    what: str
+    senders: Senders
+    strikes: Sequence[Callable[[Senders], None]]
     prompts: int
     over_s: float
-    kills: int
+    may_repeat: bool = False  # whoever is killed between sending and writing it down
 
 
-class Arrival(NamedTuple):
-    prompt_id: str
-    at: datetime
-    expires_at: datetime
+class Course(NamedTuple):
+    """How a drill went: when prompts were due, what arrived, and what the database says."""
+
+    due: dict[str, datetime]
+    arrivals: list[Arrival]
+    without_state: int
+    deliveries: int
+    ended: int
 
 
 def measure(quick: bool) -> Iterator[Figure]:
     """Lost, twice, too late; and the seconds from due to arrival."""
-    drill = Drill(500, 10.0, 3) if quick else Drill(3000, 60.0, 16)
+    for drill in _drills(quick):
+        say(f"dispatch: {drill.what}")
+        yield from _figures(drill, _run(drill))
+
+
+def _drills(quick: bool) -> Iterator[Drill]:
+    prompts, over_s = (500, 10.0) if quick else (3000, 60.0)
+    kills, flushes = (3, 2) if quick else (16, 6)
+    sized = partial(Drill, prompts=prompts, over_s=over_s)
+    kill = [partial(trouble.kill_one, number=number) for number in range(kills)]
+    what = f"2 dispatchers, {kills} kills"
+    yield sized(what, trouble.dispatchers(), kill, may_repeat=True)
+    yield sized("2 workers, 2 beats", trouble.celery(), [])
+    flush = [trouble.flush_the_broker] * flushes
+    flush.insert(flushes // 2, trouble.kill_the_broker)
+    what = f"2 workers, 2 beats, {flushes} flushes of Redis, 1 kill of it"
+    yield sized(what, trouble.celery(), flush)
+
+
+def _run(drill: Drill) -> Course:
     with empty_database():
-        due = _make_due(drill)
-        with _webhook() as (url, arrivals):
-            _send_under_fire(drill, url, arrivals)
-        unsent = Prompt.objects.filter(sent_at=None).count()
-    yield from _figures(drill, due, arrivals, unsent)
+        due = make_due(drill.prompts, drill.over_s)
+        with webhook() as (url, arrivals), drill.senders.at_work(url):
+            _strike(drill, arrivals)
+            ended = drill.senders.ended()
+        return Course(
+            due=due,
+            arrivals=arrivals,
+            without_state=Prompt.objects.filter(sent_at=None).count(),
+            deliveries=Delivery.objects.count(),
+            ended=ended,
+        )
 
 
-def _figures(
-    drill: Drill, due: dict[str, datetime], arrivals: list[Arrival], unsent: int
-) -> Iterator[Figure]:
+def _strike(drill: Drill, arrivals: list[Arrival]) -> None:
+    """Trouble spread evenly over the drill; then wait until everything has been sent."""
+    began = time.monotonic() + FIRST_DUE_IN_S
+    for number, strike in enumerate(drill.strikes):
+        at = began + (number + random.random()) * drill.over_s / len(drill.strikes)
+        time.sleep(max(0.0, at - time.monotonic()))
+        strike(drill.senders)
+        say(f"dispatch: trouble {number + 1} of {len(drill.strikes)}, {len(arrivals):,} arrived")
+    last = began + drill.over_s + WAIT_AFTERWARDS_S
+    while Prompt.objects.filter(sent_at=None).exists() and time.monotonic() < last:
+        time.sleep(0.5)
+
+
+def _figures(drill: Drill, course: Course) -> Iterator[Figure]:
+    due, arrivals = course.due, course.arrivals
     times = Counter(each.prompt_id for each in arrivals)
     first: dict[str, datetime] = {}
     for each in arrivals:
         first.setdefault(each.prompt_id, each.at)
-    late = sorted((first[each] - due[each]).total_seconds() for each in first)
-    about = f"dispatch: {drill.prompts:,} in {drill.over_s:.0f} s, {drill.kills} kills"
+    about = f"dispatch: {drill.prompts:,} in {drill.over_s:.0f} s, {drill.what}"
     counts = {
         "lost": len(due.keys() - first.keys()),
         "arrived after expiry": sum(each.at >= each.expires_at for each in arrivals),
-        "without a state at the end": unsent,
+        "without a state at the end": course.without_state,
+        "queued more than once": course.deliveries - drill.prompts,
+        "processes that ended by themselves": course.ended,
     }
     for what, count in counts.items():
-        yield Figure(f"{about}: {what}", "prompts", [float(count)], goal=Goal("=", 0))
+        yield Figure(f"{about}: {what}", "", [float(count)], goal=Goal("=", 0))
     twice = sum(count - 1 for count in times.values())  # the phone shows one id once
-    yield Figure(f"{about}: arrived again with the same id", "prompts", [float(twice)])
+    yield Figure(
+        f"{about}: arrived again with the same id",
+        "",
+        [float(twice)],
+        goal=None if drill.may_repeat else Goal("=", 0),
+    )
+    yield from _lateness(about, sorted((first[each] - due[each]).total_seconds() for each in first))
+
+
+def _lateness(about: str, late: Sequence[float]) -> Iterator[Figure]:
     for percent, allowed in {50: None, 95: 5.0, 99: 30.0, 100: None}.items():
         at = late[min(len(late) - 1, len(late) * percent // 100)]
         what = f"{about}: lateness p{percent}"
@@ -83,100 +130,3 @@ def _figures(
             yield Figure(what, "s", [at])
         else:
             yield Figure(what, "s", [at], "allowed", [allowed], goal=Goal("≤", 1))
-
-
-def _make_due(drill: Drill) -> dict[str, datetime]:
-    """Prompts of many participants, due at random instants from a moment from now on."""
-    now = timezone.now()
-    study = trial.start_study(now)
-    people = trial.enrol(study, drill.prompts // PROMPTS_EACH, now, now)
-    for participant in people:
-        trial.hand_out_phone(participant, now)
-    plan_prompts(now)
-    kept = [
-        prompt
-        for participant in people
-        for prompt in participant.prompts.order_by("-due_at")[:PROMPTS_EACH]
-    ]
-    Prompt.objects.exclude(pk__in=[each.pk for each in kept]).delete()
-    Device.objects.update(enrolled_at=now - timedelta(hours=1))
-    began = timezone.now() + timedelta(seconds=FIRST_DUE_IN_S)
-    for prompt in kept:
-        prompt.due_at = began + timedelta(seconds=random.uniform(0, drill.over_s))
-        prompt.expires_at = prompt.due_at + timedelta(minutes=30)
-    Prompt.objects.bulk_update(kept, ["due_at", "expires_at"], batch_size=1000)
-    analyze()
-    return {str(prompt.pk): prompt.due_at for prompt in kept}
-
-
-@contextmanager
-def _webhook() -> Iterator[tuple[str, list[Arrival]]]:
-    """Where the dispatchers post to, and what arrived there."""
-    arrivals: list[Arrival] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            content = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            expires_at = datetime.fromisoformat(content["expires_at"])
-            arrivals.append(Arrival(content["prompt_id"], datetime.now(UTC), expires_at))
-            time.sleep(ANSWER_S)
-            self.send_response(204)
-            self.end_headers()
-
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    class Server(ThreadingHTTPServer):
-        daemon_threads = True
-
-        def handle_error(self, request: Any, client_address: Any) -> None:
-            """A dispatcher that is killed while it sends is what the drill is about."""
-
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}/due", arrivals
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _send_under_fire(drill: Drill, url: str, arrivals: list[Arrival]) -> None:
-    """Kill one dispatcher after the other, evenly over the drill, until everything has arrived."""
-    running = [_start(url) for _ in range(DISPATCHERS)]
-    try:
-        time.sleep(FIRST_DUE_IN_S / 2)
-        began = time.monotonic() + FIRST_DUE_IN_S / 2
-        for number in range(drill.kills):
-            at = began + (number + random.random()) * drill.over_s / drill.kills
-            time.sleep(max(0.0, at - time.monotonic()))
-            victim = number % DISPATCHERS
-            running[victim].kill()
-            running[victim].wait()
-            running[victim] = _start(url)
-            say(f"dispatch: {number + 1} of {drill.kills} kills, {len(arrivals):,} arrived")
-        last = began + drill.over_s + WAIT_AFTERWARDS_S
-        while Prompt.objects.filter(sent_at=None).exists() and time.monotonic() < last:
-            time.sleep(0.5)
-    finally:
-        for each in running:
-            each.terminate()
-        for each in running:
-            each.wait()
-
-
-def _start(url: str) -> "subprocess.Popen[bytes]":
-    settings = {
-        "FOURBEAT_STATE_DIR": str(STATE_DIR),
-        "DELIVERY_CHANNEL": "webhook",
-        "DELIVERY_WEBHOOK_URL": url,
-    }
-    return subprocess.Popen(
-        [sys.executable, str(MANAGE), "run_dispatcher"],
-        env={**os.environ, **settings},
-        stdout=subprocess.DEVNULL,
-    )
