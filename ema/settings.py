@@ -241,12 +241,13 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_TIMEZONE = "UTC"
 
 PLAN_EVERY_S = _read("seconds", "PLAN_EVERY_S", 20.0)
-DISPATCH_EVERY_S = _read("seconds", "DISPATCH_EVERY_S", 5.0)
+DISPATCH_EVERY_S = _read("seconds", "DISPATCH_EVERY_S", 2.0)
 COUPLE_EVERY_S = _read("seconds", "COUPLE_EVERY_S", 20.0)
 SNAPSHOT_EVERY_S = _read("seconds", "SNAPSHOT_EVERY_S", 10.0)
 URINE_EVERY_S = _read("seconds", "URINE_EVERY_S", 3600.0)
+CLOCKS_APART_S = 60.0  # beat and worker may be two hosts; what expires sooner may never run
 CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks change
-    task: {"task": task, "schedule": every, "options": {"expires": every}}
+    task: {"task": task, "schedule": every, "options": {"expires": max(every, CLOCKS_APART_S)}}
     for task, every in {
         "scheduler.tasks.plan_prompts": PLAN_EVERY_S,
         "scheduler.tasks.dispatch_due": DISPATCH_EVERY_S,

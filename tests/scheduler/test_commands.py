@@ -1,5 +1,6 @@
 """The commands plan, run_dispatcher and ledger, as an operator runs them."""
 
+import ast
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from django.utils import timezone
 
+from ema.celery import app
 from ema.models import Participant, Prompt, Study
 from scheduler import tasks
 from scheduler.planning import plan_prompts
@@ -140,3 +142,32 @@ def test_an_unknown_study_is_answered_with_the_known_ones(study: Study) -> None:
 def test_the_beat_schedules_tasks_that_there_are() -> None:
     ours = {name for name in settings.CELERY_BEAT_SCHEDULE if name.startswith("scheduler.")}
     assert ours == {tasks.plan_prompts.name, tasks.dispatch_due.name}
+
+
+def test_the_beat_knows_intervals_and_no_local_clock() -> None:
+    """A crontab of a local zone dies, or fires twice, when clocks change."""
+    assert settings.CELERY_TIMEZONE == "UTC"
+    entries = app.conf.beat_schedule.values()
+    assert len(entries) >= 2
+    assert all(isinstance(each["schedule"], float) for each in entries)
+
+
+def test_ticks_expire_but_not_before_two_hosts_agree_on_the_time() -> None:
+    for entry in settings.CELERY_BEAT_SCHEDULE.values():
+        assert max(60, entry["schedule"]) == entry["options"]["expires"]
+
+
+def test_no_prompt_is_a_task_with_an_eta() -> None:
+    """A broker hands out again what it keeps longer than its visibility timeout."""
+    calls = [
+        f"{path.name}:{node.lineno}"
+        for package in ("ema", "scheduler", "analytics")
+        for path in (settings.BASE_DIR / package).rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and (
+            {keyword.arg for keyword in node.keywords} & {"eta", "countdown"}
+            or (isinstance(node.func, ast.Attribute) and node.func.attr == "apply_async")
+        )
+    ]
+    assert calls == []
