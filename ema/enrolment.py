@@ -63,6 +63,11 @@ def enrol(
     at = enrolled_at or now
     if at > now:
         raise EnrolmentRefused(f"enrolled_at {at:%Y-%m-%d %H:%M} is in the future.")
+    if enrolled_at and site.study.started_at and at < site.study.started_at:
+        raise EnrolmentRefused(
+            f"enrolled_at {at:%Y-%m-%d %H:%M} is before study {site.study} started "
+            f"({site.study.started_at:%Y-%m-%d %H:%M}): name a time from then on."
+        )
     local = refuse_unknown_zone(zone)
     refuse_wrong_code(code)
     try:

@@ -47,9 +47,20 @@ def refuse_wrong_visit(*, participant: Participant, key: str, on_date: date, now
     if key not in keys:
         known = ", ".join(dict.fromkeys(keys)) or "none"
         raise VisitRefused(f"No phase starts at a visit {key!r}. Phases start at: {known}.")
-    today = now.astimezone(ZoneInfo(participant.zone)).date()
+    zone, started_at = ZoneInfo(participant.zone), participant.study.started_at
+    if started_at is None:
+        raise VisitRefused(
+            f"Study {participant.study} has not started, so no phase can start at a visit: record "
+            "it once the study has."
+        )
+    today, began_on = now.astimezone(zone).date(), started_at.astimezone(zone).date()
     if not participant.enrolled_on <= on_date <= today:
         raise VisitRefused(
             f"A visit lies between enrolment ({participant.enrolled_on}) and today ({today}), "
             f"not on {on_date}."
+        )
+    if on_date < began_on:
+        raise VisitRefused(
+            f"Study {participant.study} started on {began_on}, so no phase starts at a visit on "
+            f"{on_date}: name a visit from that date on."
         )

@@ -40,7 +40,9 @@ def windows_of(content: object) -> tuple[Window, ...]:
 def validate_hours(content: object) -> list[str]:
     """Say in words what is wrong with waking hours as stored; nothing when they can be used."""
     try:
-        Protocol(windows=windows_of(content))
+        windows = windows_of(content)
+        _refuse_no_length(windows)
+        Protocol(windows=windows)
     except ValueError as error:
         return [str(error)]
     return []
@@ -57,6 +59,7 @@ def validate_protocol(phase: Phase, now: datetime) -> list[str]:
         return []
     try:
         protocol = protocol_of(phase)
+        _refuse_no_length(protocol.windows)
     except ValueError as error:
         return [str(error)]
     first_on = (phase.study.started_at or now).date()
@@ -72,6 +75,16 @@ def validate_protocol(phase: Phase, now: datetime) -> list[str]:
         if why:
             problems[why] = None
     return list(problems)
+
+
+def _refuse_no_length(windows: tuple[Window, ...]) -> None:
+    """From a time to itself is a slip of the pen; from midnight to midnight, a whole day."""
+    for window in windows:
+        if window.start == window.end != time(0):
+            raise ValueError(
+                f"The window {window} has no length: let it end after it starts, or write "
+                "00:00 and 00:00 for the whole day."
+            )
 
 
 def _zones_of(phase: Phase) -> list[str]:

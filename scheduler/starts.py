@@ -33,6 +33,7 @@ def _starts_in(
 ) -> Iterator[PhaseStart]:
     lacking = list(
         Participant.objects.active()
+        .select_related("study")
         .filter(study_id=study_id, zone__in=last_dates)
         .annotate(begun=Count("phase_starts"))
         .filter(begun__lt=len(drawn))
@@ -73,15 +74,27 @@ def _courses(study_id: int, participants: Iterable[Participant]) -> dict[int, Co
     for start in PhaseStart.objects.filter(participant__study=study_id):
         standing[start.participant_id][start.phase_id] = Happened(start.begins_on, start.known_at)
     return {
-        each.pk: Course(
-            enrolled=Happened(each.enrolled_on, each.enrolled_at),
-            allocated=_local(allocated.get(each.pk), each.zone),
-            visits=visits[each.pk],
-            standing=standing[each.pk],
-        )
+        each.pk: _course(each, allocated.get(each.pk), visits[each.pk], standing[each.pk])
         for each in participants
     }
 
 
-def _local(at: datetime | None, zone: str) -> Happened | None:
-    return Happened(at.astimezone(zone_named(zone)).date(), at) if at else None
+def _course(
+    participant: Participant,
+    allocated_at: datetime | None,
+    visits: Mapping[str, Happened],
+    standing: Mapping[int, Happened],
+) -> Course:
+    """What happened before the study started counts from its start: no phase begins before it."""
+    zone, enrolled_at = participant.zone, participant.enrolled_at
+    started = _local(participant.study.started_at or enrolled_at, zone)
+    return Course(
+        enrolled=max(started, Happened(participant.enrolled_on, enrolled_at)),
+        allocated=max(started, _local(allocated_at, zone)) if allocated_at else None,
+        visits=visits,
+        standing=standing,
+    )
+
+
+def _local(at: datetime, zone: str) -> Happened:
+    return Happened(at.astimezone(zone_named(zone)).date(), at)

@@ -4,7 +4,7 @@ Everything goes through the steps a real door would call.
 """
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.utils import timezone
@@ -24,6 +24,7 @@ from ema.models import (
 from ema.tokens import Admission
 
 SLIDERS = ("stress", "craving", "pain")
+STARTED_AT = datetime(2026, 1, 1, tzinfo=UTC)  # before every date that a test names
 
 
 def make_study(
@@ -51,7 +52,7 @@ def make_study(
         questionnaire=make_questionnaire(study),
     )
     if has_started:
-        studies.start(study=study, now=timezone.now() - timedelta(days=200), actor=audit.COMMAND)
+        studies.start(study=study, now=STARTED_AT, actor=audit.COMMAND)
     Phase.objects.filter(study=study).update(**{"days": phase_days, **phase})
     return study
 

@@ -24,12 +24,26 @@ from ema.models import (
     Site,
     Study,
 )
+from ema.zone_names import zone_named
 
 OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
 
 
+class ZoneForm(forms.ModelForm[Any]):
+    """Of whatever has a zone: an unknown one is refused beside its field."""
+
+    def clean_zone(self) -> str:
+        name: str = self.cleaned_data["zone"]
+        try:
+            zone_named(name)
+        except ValueError as error:
+            raise forms.ValidationError(str(error)) from error
+        return name
+
+
 class SiteInline(admin.TabularInline[Site, Study]):
     model = Site
+    form = ZoneForm
     extra = 1
 
 
@@ -71,6 +85,7 @@ class PhaseInline(admin.StackedInline[Phase, Study]):
 
 @admin.register(Study)
 class StudyAdmin(SetUpAdmin):
+    form = ZoneForm
     list_display = ["slug", "title", "masking", "started_at", "locked_at"]
     fields = [
         "slug",

@@ -1,5 +1,7 @@
 """Who is enrolled: zones that the planner knows, codes that are safe everywhere."""
 
+from datetime import timedelta
+
 import pytest
 import tzdata
 from django.utils import timezone
@@ -79,3 +81,12 @@ def test_the_form_says_what_is_wrong_once(change: dict[str, str], sentence: str)
     assert said.count('class="errorlist"') == 1
     assert said.count(sentence) == 1
     assert not Participant.objects.exists()
+
+
+@pytest.mark.django_db
+def test_nobody_enrols_before_the_study_started() -> None:
+    study = trial.make_study()
+    assert study.started_at
+    with pytest.raises(enrolment.EnrolmentRefused, match="is before study demo started"):
+        trial.enrol(study, "S1-001", "UTC", study.started_at - timedelta(days=1))
+    trial.enrol(study, "S1-001", "UTC", study.started_at)

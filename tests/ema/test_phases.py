@@ -64,6 +64,29 @@ def test_a_protocol_that_cannot_work_is_refused_when_it_is_saved(root: Client) -
     )
 
 
+def test_a_window_without_length_is_refused(root: Client) -> None:
+    study = trial.make_study(has_started=False)
+    window = {"weekdays": [1, 2, 3, 4, 5], "start": "08:00", "end": "08:00"}
+    said = save(root, study, windows=json.dumps([window]))
+    assert "The window 08:00–08:00 has no length: let it end after it starts" in said
+    whole_day = window | {"start": "00:00", "end": "00:00"}
+    assert save(root, study, windows=json.dumps([whole_day])) == ""
+
+
+@pytest.mark.parametrize("whose", ["zone", "sites-0-zone"])
+def test_an_unknown_zone_is_refused_when_it_is_saved(root: Client, whose: str) -> None:
+    study = trial.make_study(has_started=False)
+    form = form_of(study) | {whose: "Europe/Bruxelles"}
+    said = root.post(f"/admin/ema/study/{study.pk}/change/", form).content.decode()
+    assert "Europe/Bruxelles&#x27; is unknown: write an IANA name such as Europe/Brussels" in said
+
+
+def test_a_phase_does_not_begin_before_what_it_starts_from(root: Client) -> None:
+    study = trial.make_study(has_started=False)
+    assert "greater than or equal to 0" in save(root, study, offset_days=-3)
+    assert the_phase(study).offset_days == 0
+
+
 def test_a_change_before_anybody_is_asked_is_saved_and_audited(root: Client) -> None:
     study = trial.make_study()
     assert save(root, study, prompts_per_day=6) == ""

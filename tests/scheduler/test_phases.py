@@ -226,6 +226,42 @@ def test_a_visit_is_recorded_once(study: Study) -> None:
 
 
 @pytest.mark.django_db
+def test_no_phase_begins_before_the_study() -> None:
+    study = trial.make_study(has_started=False, phase_days=5)
+    someone = trial.enrol(study, "S1", "Asia/Tokyo", MIDNIGHT - 9 * DAY)
+    trial.allocate(someone, "placebo")
+    Allocation.objects.update(allocated_at=MIDNIGHT - 8 * DAY)
+    add_phase(study, "treatment-2", 2, days=3, starts="allocation")
+    began_at = MIDNIGHT + timedelta(hours=3)  # noon in Tokyo
+    studies.start(study=study, now=began_at, actor=audit.COMMAND)
+    plan_prompts(NOON)
+    first = Prompt.objects.filter(phase__key="treatment")
+    assert {prompt.study_on for prompt in first} == {
+        began_at.date() + number * DAY for number in range(5)
+    }
+    for prompt in Prompt.objects.all():
+        assert (prompt.cancel_reason == "before_start") is (prompt.due_at < began_at)
+    second = Prompt.objects.filter(phase__key="treatment-2").earliest("due_at")
+    assert second.study_on == began_at.date() + 5 * DAY
+
+
+@pytest.mark.django_db
+def test_a_visit_before_the_study_is_refused_in_words() -> None:
+    study = trial.make_study(has_started=False)
+    add_phase(study, "burst", 2, days=3, starts="visit", visit="discharge")
+    someone = trial.enrol(study, "S1", "UTC", MIDNIGHT - 9 * DAY)
+    visit: Any = {"participant": someone, "key": "discharge", "on_date": MIDNIGHT.date() - DAY}
+    with pytest.raises(visits.VisitRefused, match="Study demo has not started"):
+        visits.record_visit(**visit, now=NOON, actor=audit.COMMAND)
+    studies.start(study=study, now=MIDNIGHT, actor=audit.COMMAND)
+    visit["participant"] = Participant.objects.get()
+    with pytest.raises(visits.VisitRefused, match=r"started on 2026-06-15, .* from that date on"):
+        visits.record_visit(**visit, now=NOON, actor=audit.COMMAND)
+    visit["on_date"] = MIDNIGHT.date()
+    visits.record_visit(**visit, now=NOON, actor=audit.COMMAND)
+
+
+@pytest.mark.django_db
 def test_a_phase_names_the_visit_it_starts_at(study: Study) -> None:
     for fields in ({"starts": "visit"}, {"visit": "discharge"}):
         with pytest.raises(IntegrityError, match="a_phase_names_the_visit"), transaction.atomic():
