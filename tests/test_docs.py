@@ -105,3 +105,12 @@ def test_the_locked_requirements_hold_hashes_and_no_addresses() -> None:
         pins = [n for n, line in enumerate(lines) if re.match(r"^[a-z0-9-]+(\[.*\])?==", line)]
         assert len(pins) > 20
         assert all("--hash=sha256:" in lines[n + 1] for n in pins)
+
+
+def test_every_fault_seen_elsewhere_has_the_test_that_is_named() -> None:
+    _, chapter = text_of("docs/delivery.md").split("## What goes wrong elsewhere")
+    faults = [line for line in chapter.splitlines() if line.startswith("| ")][1:]
+    named = re.findall(r"^\| [^|]+ \| `(tests/[\w/.]+)`: `(test_\w+)` \|$", chapter, re.M)
+    assert len(named) == len(faults) == 14
+    missing = [(file, test) for file, test in named if f"\ndef {test}(" not in text_of(file)]
+    assert not missing

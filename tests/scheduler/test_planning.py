@@ -1,6 +1,7 @@
 """Planning: from participants and protocols to rows, once, whatever happens in between."""
 
 import threading
+import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -205,6 +206,21 @@ def test_a_fixed_design_asks_at_its_local_times() -> None:
     plan_prompts(NOON)
     local = {due_at.astimezone(ZoneInfo("Europe/Brussels")).hour for *_, due_at in rows()}
     assert local == {9, 21}
+
+
+def test_everybody_is_asked_by_their_own_clock_and_not_by_the_servers(
+    settings: Any,
+) -> None:
+    settings.TIME_ZONE = "America/Los_Angeles"  # the process's TZ with it
+    assert time.tzname[0] == "PST"
+    study = trial.make_study(design="fixed", fixed_times=["09:00"])
+    zones = ["Pacific/Auckland", "Asia/Kolkata", "Europe/Brussels", "America/Sao_Paulo", "UTC"]
+    for zone in zones:
+        trial.enrol(study, zone.replace("/", "-"), zone, MIDNIGHT)
+    plan_prompts(NOON)
+    day = Prompt.objects.filter(study_on=MIDNIGHT.date() + 3 * DAY)
+    assert {prompt.due_at.astimezone(ZoneInfo(prompt.zone)).hour for prompt in day} == {9}
+    assert len({prompt.due_at for prompt in day}) == len(zones)
 
 
 def test_own_waking_hours_take_the_place_of_the_phases() -> None:

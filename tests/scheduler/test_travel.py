@@ -83,6 +83,17 @@ def test_days_that_a_phone_has_keep_their_instants(someone: Participant) -> None
     assert instants(TODAY + 7 * DAY) == drawn(someone, TODAY + 7 * DAY, "America/New_York")
 
 
+def test_an_answered_prompt_survives_a_new_schedule(someone: Participant) -> None:
+    answered = Prompt.objects.filter(study_on=TODAY + 2 * DAY, ordinal=2)
+    at = answered.get().due_at + timedelta(minutes=1)
+    answered.update(released_at=NOON, answered_at=at)
+    before = answered.values().get()
+    move(someone, "Asia/Tokyo")
+    plan_prompts(NOON)
+    assert answered.values().get() == before
+    assert ledger(someone.study, NOON + 3 * DAY).balances
+
+
 def test_going_east_the_new_day_waits_until_the_old_one_has_ended(someone: Participant) -> None:
     move(someone, "Pacific/Auckland")  # 8:00 there is 22:00 the day before in Brussels
     plan_prompts(NOON)
