@@ -62,7 +62,7 @@ def prompt(someone: Participant) -> Prompt:
 
 
 def only_prompt(someone: Participant) -> Prompt:
-    first = someone.prompts.order_by("due_at")[0]
+    first = someone.prompts.filter(cancelled_at=None).order_by("due_at")[0]
     someone.prompts.exclude(pk=first.pk).delete()
     first.due_at = timezone.now() - timedelta(seconds=1)
     first.expires_at = first.due_at + timedelta(minutes=30)
