@@ -48,9 +48,9 @@ bench: setup-dev ## measure speed as ratios in one run
 
 lock: setup-dev ## pin every dependency by hash (no addresses inside)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-find-links --extra local --extra push pyproject.toml --output-file requirements.txt
+	  --no-emit-index-url --no-emit-find-links --extra local --extra push --extra messages pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-find-links --extra local --extra push --group dev --constraint requirements.txt \
+	  --no-emit-index-url --no-emit-find-links --extra local --extra push --extra messages --group dev --constraint requirements.txt \
 	  pyproject.toml --output-file requirements-dev.txt
 
 clean: ## remove the environment (data in .data/ stays)

@@ -14,6 +14,7 @@ from typing import Any
 from django.conf import settings
 from django.db import transaction
 
+from ema.link_settings import EMAIL, NUMBER
 from ema.models import Device, PushRegistration
 from ema.models.push import PushKind
 
@@ -27,11 +28,16 @@ URL = re.compile(r"https://([A-Za-z0-9.-]{1,253}(?::[0-9]{1,5})?)/[A-Za-z0-9._~%
 TOKENS = {
     PushKind.FCM: re.compile(r"[A-Za-z0-9_:.%~-]{10,1500}"),
     PushKind.APNS: re.compile(r"(?:[0-9A-Fa-f]{2}){32,100}"),
+    PushKind.EMAIL: EMAIL,
+    PushKind.SMS: NUMBER,
 }
 TOKEN_WORDS = {
     PushKind.FCM: "the registration token of Firebase",
     PushKind.APNS: "the device token of Apple in hexadecimal digits",
+    PushKind.EMAIL: "an e-mail address such as someone@example.org, at most 254 characters",
+    PushKind.SMS: "a phone number with its country and digits only: +32470123456",
 }
+SHARED = (PushKind.EMAIL, PushKind.SMS)  # anybody can know them: taking one takes it from nobody
 KEY_BYTES = {"p256dh": 65, "auth": 16}
 
 
@@ -47,11 +53,16 @@ class RegistrationRefused(Exception):
 def register(
     *, device: Device, kind: str, address: str, keys: Mapping[str, Any], now: datetime
 ) -> PushRegistration:
-    """Keep a phone's registration instead of its former one; whoever had this address loses it."""
+    """Keep a phone's registration instead of its former one; whoever had this address loses it.
+
+    Whoever shares an e-mail address or a number keeps it.
+    """
+    refuse_unavailable(kind)
     kept = checked_keys(kind, keys)
     refuse_wrong_address(kind, address)
-    elsewhere = PushRegistration.objects.filter(kind=kind, address=address, died_at=None)
-    elsewhere.exclude(device=device).update(died_at=now, death="another phone has this address")
+    if kind not in SHARED:
+        elsewhere = PushRegistration.objects.filter(kind=kind, address=address, died_at=None)
+        elsewhere.exclude(device=device).update(died_at=now, death="another phone has this address")
     registration, _ = PushRegistration.objects.update_or_create(
         device=device,
         defaults={
@@ -77,6 +88,19 @@ def retire(registration: PushRegistration, *, reason: str, now: datetime) -> boo
         pk=registration.pk, kind=registration.kind, address=registration.address, died_at=None
     )
     return bool(same.update(died_at=max(now, registration.registered_at), death=reason[:300]))
+
+
+def refuse_unavailable(kind: str) -> None:
+    """RegistrationRefused when this server sends no e-mail, or no SMS."""
+    for link, configured, setting in (
+        (PushKind.EMAIL, settings.EMAIL_SERVER, "EMAIL_URL"),
+        (PushKind.SMS, settings.SMS_URL, "SMS_URL"),
+    ):
+        if kind == link and not configured:
+            title = (
+                f"Kind {kind} is not set up here (an administrator sets {setting}): take another."
+            )
+            raise RegistrationRefused("kind_unavailable", title)
 
 
 def refuse_wrong_address(kind: str, address: str) -> None:

@@ -15,7 +15,7 @@ import django_stubs_ext
 import environ
 from django.core.exceptions import ImproperlyConfigured
 
-from ema import push_settings, setting_values
+from ema import link_settings, push_settings, setting_values
 from ema.embedded_servers import Addresses
 
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[Study] and the like be written
@@ -289,6 +289,12 @@ if APNS_KEY:
     push_settings.refuse_empty(
         "APNS_KEY", APNS_KEY_ID=APNS_KEY_ID, APNS_TEAM_ID=APNS_TEAM_ID, APNS_TOPIC=APNS_TOPIC
     )
+EMAIL_FROM = env.str("EMAIL_FROM", default="")
+EMAIL_SERVER = link_settings.mail_server(env.str("EMAIL_URL", default=""), EMAIL_FROM)
+SMS_URL = link_settings.sms_url(env.str("SMS_URL", default=""))
+LINK_URL_TEMPLATE = link_settings.link_template(
+    env.str("LINK_URL_TEMPLATE", default=""), needed=bool(EMAIL_SERVER or SMS_URL)
+)
 SNAPSHOT_DIR = Path(env.str("SNAPSHOT_DIR", default=str(STATE_DIR / "snapshots")))
 
 LOGGING = {

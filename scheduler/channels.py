@@ -31,6 +31,7 @@ class Message(NamedTuple):
     due_at: datetime
     expires_at: datetime
     kind: str = "prompt"
+    zone: str = "UTC"
     registration: PushRegistration | None = None
 
     def content(self) -> dict[str, str]:
@@ -76,7 +77,7 @@ class Gone(PushError):
 
 
 class Routes(NamedTuple):
-    """What a message can take: push services with settings, and the channel of everybody else.
+    """What a message can take: kinds of registrations with settings, and the way of all others.
 
     `next` is where a prompt goes that push did not take; the log of the console reaches nobody.
     """
@@ -91,6 +92,8 @@ def routes() -> Routes:
         "webpush": settings.VAPID_PRIVATE_KEY,
         "fcm": settings.FCM_SERVICE_ACCOUNT,
         "apns": settings.APNS_KEY,
+        "email": settings.EMAIL_SERVER,
+        "sms": settings.SMS_URL,
     }
     default: str = settings.DELIVERY_CHANNEL
     return Routes(
@@ -101,10 +104,11 @@ def routes() -> Routes:
 
 
 def channel(name: str) -> Send:
-    """The channel of this name; those of push services need the extra `push`."""
+    """The channel of this name; push services need the extra `push`, SMS needs `messages`."""
     if name in ("console", "webhook"):
         return {"console": console, "webhook": webhook}[name]
-    send: Send = import_module(f"scheduler.push.{name}").send
+    module = {"email": "links.mail", "sms": "links.sms"}.get(name, f"push.{name}")
+    send: Send = import_module(f"scheduler.{module}").send
     return send
 
 

@@ -97,6 +97,7 @@ def _send_all(claimed: list[Delivery], send: Send | None, clock: Clock) -> Itera
                 due_at=each.prompt.due_at,
                 expires_at=each.expires_at,
                 kind=each.kind,
+                zone=each.prompt.zone,
                 registration=live.get((each.prompt.participant_id, each.channel)),
             )
             by = send or partial(channels.send, each.channel)

@@ -189,7 +189,7 @@ class EventStatuses(serializers.Serializer[None]):
 class PushRegistrationRequest(serializers.Serializer[None]):
     kind = serializers.ChoiceField(choices=PushKind.choices)
     address = serializers.CharField(
-        max_length=2000, help_text="Web Push: the subscription's endpoint; else the token."
+        max_length=2000, help_text="An endpoint, a token, an e-mail address or a phone number."
     )
     keys = serializers.DictField(
         child=serializers.CharField(max_length=200),

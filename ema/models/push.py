@@ -1,4 +1,4 @@
-"""Where a phone's push service takes messages for it."""
+"""Where a phone takes messages: at its push service, by e-mail or by SMS."""
 
 from django.db import models
 from django.db.models import F, Q
@@ -10,6 +10,8 @@ class PushKind(models.TextChoices):
     WEBPUSH = "webpush", "Web Push"
     FCM = "fcm", "Firebase Cloud Messaging"
     APNS = "apns", "Apple Push Notification service"
+    EMAIL = "email", "e-mail with a link"
+    SMS = "sms", "SMS with a link"
 
 
 class PushRegistrationQuerySet(models.QuerySet["PushRegistration"]):
@@ -23,7 +25,9 @@ class PushRegistration(models.Model):
 
     device = models.OneToOneField(Device, on_delete=models.CASCADE, related_name="push")
     kind = models.CharField(max_length=10, choices=PushKind)
-    address = models.CharField(max_length=2000, help_text="An endpoint (Web Push) or a token.")
+    address = models.CharField(
+        max_length=2000, help_text="An endpoint, a token, an e-mail address or a number."
+    )
     keys = models.JSONField(default=dict, blank=True, help_text="Web Push: p256dh and auth.")
     registered_at = models.DateTimeField()
     died_at = models.DateTimeField(null=True, blank=True)

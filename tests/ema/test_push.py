@@ -202,6 +202,92 @@ def test_the_database_refuses_what_no_registration_can_be(
         PushRegistration.objects.create(device=phone.device, **{**fields, **wrong})
 
 
+# --- links by e-mail and SMS ------------------------------------------------------------
+
+
+@pytest.fixture
+def _links(settings: Any) -> None:
+    settings.EMAIL_SERVER = {"host": "127.0.0.1"}
+    settings.SMS_URL = "jsons://sms.example.org/?:to={to}"
+
+
+@pytest.mark.usefixtures("_links")
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("email", "a@b.example.org"),
+        ("email", "some.one+ema@example.org"),
+        ("email", "o'neil_x@xn--bcher-kva.example"),
+        ("email", "a" * 64 + "@example.org"),
+        ("sms", "+32470123456"),
+        ("sms", "+12015550123"),
+    ],
+)
+def test_an_address_for_links_is_kept(phone: Admission, kind: str, address: str) -> None:
+    assert ask(phone, kind=kind, address=address).status_code == 204
+    found = PushRegistration.objects.live().get()
+    assert (found.kind, found.address, found.keys) == (kind, address, {})
+
+
+@pytest.mark.usefixtures("_links")
+@pytest.mark.parametrize(
+    ("kind", "address"),
+    [
+        ("email", "someone"),
+        ("email", "someone@localhost"),
+        ("email", "a@b.org, c@d.org"),
+        ("email", "Some One <a@b.org>"),
+        ("email", '"a b"@example.org'),
+        ("email", "a@b.org\r\nBcc: c@d.org"),
+        ("email", "a\n@b.org"),
+        ("email", "a..b@example.org"),
+        ("email", "a@-b.org"),
+        ("email", "a" * 65 + "@example.org"),
+        ("email", "a@" + "b" * 63 + ("." + "b" * 63) * 3 + ".org"),
+        ("email", "é@example.org"),
+        ("sms", "0470123456"),
+        ("sms", "+32 470 12 34 56"),
+        ("sms", "+0470123456"),
+        ("sms", "+3247"),
+        ("sms", "+" + "1" * 16),
+        ("sms", "+32470123456\n"),
+        ("sms", "+32470123456/+32470123457"),
+        ("sms", "+３２４７０１２３４５６"),
+    ],
+)
+def test_what_is_no_address_is_refused_in_one_sentence(
+    phone: Admission, kind: str, address: str
+) -> None:
+    # Space around an address is trimmed by the door, so the check is asked itself.
+    with pytest.raises(push.RegistrationRefused, match=f"An address of kind {kind} is "):
+        push.refuse_wrong_address(kind, address)
+    if address == address.strip():
+        answer = ask(phone, kind=kind, address=address)
+        assert (answer.status_code, answer.json()["code"]) == (400, "address_refused")
+    assert not PushRegistration.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "address", "setting"),
+    [("email", "a@example.org", "EMAIL_URL"), ("sms", "+32470123456", "SMS_URL")],
+)
+def test_a_kind_that_is_not_set_up_is_refused(
+    phone: Admission, kind: str, address: str, setting: str
+) -> None:
+    answer = ask(phone, kind=kind, address=address)
+    assert (answer.status_code, answer.json()["code"]) == (400, "kind_unavailable")
+    assert setting in answer.json()["title"]
+    assert not PushRegistration.objects.exists()
+
+
+@pytest.mark.usefixtures("_links")
+def test_nobody_loses_an_address_because_another_names_it(study: Study, phone: Admission) -> None:
+    other = trial.redeem(trial.enrol(study, "S1-002", "Europe/Brussels", timezone.now()))
+    for each in (phone, other):
+        assert ask(each, kind="email", address="both@example.org").status_code == 204
+    assert PushRegistration.objects.live().count() == 2
+
+
 def test_a_coordinator_sees_dead_registrations_but_no_address(
     study: Study, phone: Admission
 ) -> None:

@@ -27,6 +27,12 @@ def manage(*arguments: str, **environ: str) -> "subprocess.CompletedProcess[str]
     )
 
 
+FROM = {"EMAIL_FROM": "check-in@example.org"}
+EMAIL = {"EMAIL_URL": "smtp+tls://user:pa%2Fss@mail.example.org", **FROM}
+SMS = "smseagles://secret-token@sms.example.org/{to}"
+LINK = "https://app.example.org/#prompt={prompt_id}"
+
+
 def account(token_uri: str) -> str:
     """A service account whose key is none."""
     known = {"project_id": "p", "client_email": "a@b", "private_key": "none"}
@@ -75,6 +81,31 @@ def p8() -> str:
         ({"APNS_KEY": "-----BEGIN"}, "APNS_KEY must hold the .p8 key of Apple"),
         ({"APNS_KEY": p8()}, "APNS_KEY_ID must be set when APNS_KEY is."),
         ({"APNS_URL": "https://a.org/path"}, "APNS_URL='https://a.org/path' is wrong"),
+        ({"EMAIL_URL": "mail.example.org"}, "EMAIL_URL is wrong: write smtp+tls://"),
+        ({"EMAIL_URL": "smtps://u:p@mail.example.org"}, "EMAIL_URL is wrong: write smtp+tls://"),
+        ({"EMAIL_URL": "smtp+tls://"}, "EMAIL_URL is wrong"),
+        ({"EMAIL_URL": "smtp+tls://h:port"}, "EMAIL_URL is wrong"),
+        ({"EMAIL_URL": "smtp+tls://h?timeout=60"}, "EMAIL_URL is wrong"),
+        ({"EMAIL_URL": "smtp://mail.example.org"}, "EMAIL_URL: smtp:// sends in the clear"),
+        ({"EMAIL_URL": "smtp+ssl://h"}, "EMAIL_FROM must be the address"),
+        (
+            {"EMAIL_URL": "smtp+ssl://h", "EMAIL_FROM": "Trial <a@b.org>"},
+            "EMAIL_FROM must be the address",
+        ),
+        (EMAIL, "LINK_URL_TEMPLATE must be set when EMAIL_URL or SMS_URL is"),
+        ({"SMS_URL": SMS}, "LINK_URL_TEMPLATE must be set when EMAIL_URL or SMS_URL is"),
+        ({"LINK_URL_TEMPLATE": LINK.replace("https", "http")}, "LINK_URL_TEMPLATE must be set"),
+        ({"LINK_URL_TEMPLATE": "https://a.org/{prompt_id}"}, "LINK_URL_TEMPLATE must be set"),
+        ({"LINK_URL_TEMPLATE": "https://a.org/#x"}, "LINK_URL_TEMPLATE must be set"),
+        ({"LINK_URL_TEMPLATE": LINK + "&arm={arm}"}, "LINK_URL_TEMPLATE must be set"),
+        ({"SMS_URL": "pigeon://{to}"}, "SMS_URL is wrong: write an SMS service"),
+        ({"SMS_URL": "smseagles://token@host/"}, "SMS_URL is wrong: write an SMS service"),
+        ({"SMS_URL": "twilio://x:y@z/{to}"}, "SMS_URL is wrong: write an SMS service"),
+        ({"SMS_URL": "smseagle://token@host/{to}"}, "in the clear: write smseagles."),
+        ({"SMS_URL": SMS + "?verify=no"}, "SMS_URL must not change verify"),
+        ({"SMS_URL": SMS + "?redirect=yes"}, "SMS_URL must not change verify"),
+        ({"SMS_URL": SMS + "?rto=60"}, "SMS_URL must not change verify"),
+        ({"SMS_URL": SMS + "?retry=3"}, "SMS_URL must not change verify"),
         (SERVER, "SECRET_KEY is not set"),
         ({**SERVER, "SECRET_KEY": "short"}, "SECRET_KEY shorter than 32 characters"),
         ({**SERVER, "SECRET_KEY": KEY, "ALLOWED_HOSTS": "*"}, "* in ALLOWED_HOSTS"),
@@ -90,6 +121,7 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], sentence: str) -> Non
     assert ended.returncode == 2, ended.stdout
     assert sentence in ended.stderr
     assert "Traceback" not in ended.stderr
+    assert "secret-token" not in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -97,6 +129,8 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], sentence: str) -> Non
     [
         {"DEBUG": "", "REDIS_URL": "", "LOG_LEVEL": "info", "REDEEM_RATE": "100000/min"},
         {"DEBUG": "True", "REDIS_URL": "rediss://:word@host", "PLAN_EVERY_S": "0.5"},
+        {"EMAIL_URL": "smtp://localhost", **FROM, "LINK_URL_TEMPLATE": LINK},
+        {**EMAIL, "SMS_URL": SMS, "LINK_URL_TEMPLATE": LINK},
         {"DEBUG": "off", "REDIS_URL": "unix:///tmp/valkey.sock", "REDEEM_RATE": "1/hour"},
     ],
 )
