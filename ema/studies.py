@@ -10,8 +10,9 @@ from django.forms.models import model_to_dict
 from ema import audit, phases
 from ema.audit import Actor
 from ema.models import Item, Membership, Phase, QuestionnaireVersion, Site, Study
-from ema.models.questionnaire import AnalysisRole
+from ema.models.questionnaire import AnalysisRole, canonical
 from ema.models.study import Role
+from ema.questionnaires import checks
 
 SETTLED = ("slug", "masking")  # from the start on: addresses, and who may see arms
 
@@ -53,11 +54,13 @@ def _set_up_of(study: Study) -> dict[str, Any]:
 @transaction.atomic
 def publish(*, version: QuestionnaireVersion, now: datetime, actor: Actor) -> None:
     """Freeze a questionnaire version under its hash; phones may then load it."""
-    if version.published_at is not None:
+    standing = QuestionnaireVersion.objects.select_for_update().get(pk=version.pk)
+    if standing.published_at is not None:
         raise NotReady(f"{version} is published already; make a new version to change it.")
-    if not version.items.exists():
-        raise NotReady(f"{version} has no items.")
-    _refuse_other_decimals(version)
+    problems = publishing_problems(version)
+    if problems:
+        raise NotReady(f"{version} cannot be published. {' '.join(problems)}")
+    version.published_content = canonical(version.document())
     version.sha256 = version.content_hash()
     version.published_at = now
     version.save()
@@ -78,15 +81,24 @@ def decimals_of(study: Study) -> dict[str, int]:
     return dict(published.values_list("role", "decimals"))
 
 
-def _refuse_other_decimals(version: QuestionnaireVersion) -> None:
+def publishing_problems(version: QuestionnaireVersion) -> list[str]:
+    """Every reason, in words, why a draft cannot be published as it is."""
+    if not version.items.exists():
+        return [f"{version} has no items."]
+    document = version.document()
+    wrong = [checks.in_words(each, document) for each in checks.faults(document)]
+    return wrong or [*checks.missing_texts(document), *_other_decimals(version)]
+
+
+def _other_decimals(version: QuestionnaireVersion) -> list[str]:
     """Sums are kept as integers, so a role keeps its decimals in all versions of a study."""
     settled = decimals_of(version.questionnaire.study)
-    for item in version.items.exclude(role=AnalysisRole.NONE):
-        if settled.get(item.role, item.decimals) != item.decimals:
-            raise NotReady(
-                f"Item {item.key!r} has {item.decimals} decimals, but {item.role} has "
-                f"{settled[item.role]} in what is published already: keep that number."
-            )
+    return [
+        f"Item {item.key!r} has {item.decimals} decimals, but {item.role} has "
+        f"{settled[item.role]} in what is published already: keep that number."
+        for item in version.items.exclude(role=AnalysisRole.NONE)
+        if settled.get(item.role, item.decimals) != item.decimals
+    ]
 
 
 @transaction.atomic

@@ -113,7 +113,7 @@ def _questionnaire(study: Study, scales: Mapping[str, Scale]) -> QuestionnaireVe
             position=position,
             kind="number",
             role=role,
-            label={"en": scale.column},
+            label={"en": " ".join(scale.column.split())[:500] or role},
             minimum=scale.minimum,
             maximum=scale.maximum,
             decimals=scale.decimals,

@@ -38,9 +38,13 @@ class Time(serializers.Serializer[None]):
 
 
 class QuestionnaireContent(serializers.Serializer[None]):
+    format = serializers.CharField(required=False, help_text="Of versions that have one.")
     key = serializers.CharField()
     version = serializers.IntegerField()
     sha256 = serializers.CharField()
+    languages = serializers.ListField(child=serializers.CharField(), required=False)
+    title = serializers.DictField(child=serializers.CharField(), required=False)
+    skip_reasons = serializers.ListField(child=serializers.DictField(), required=False)
     items = serializers.ListField(child=serializers.DictField())
 
 

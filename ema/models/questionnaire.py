@@ -2,15 +2,28 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from django.core.validators import MaxValueValidator
 from django.db import models
 from django.db.models import F, Q
 
+from ema import branching
 from ema.models.study import Study
 
+FORMAT = "fourbeat-questionnaire/1"
 MOST_DECIMALS = 4
+Texts = dict[str, str]
+
+
+def first_language() -> list[str]:
+    return ["en"]
+
+
+def canonical(content: dict[str, Any]) -> str:
+    """The text that is hashed: sorted keys, no spaces."""
+    return json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 class Questionnaire(models.Model):
@@ -36,11 +49,23 @@ class QuestionnaireVersionQuerySet(models.QuerySet["QuestionnaireVersion"]):
 
 
 class QuestionnaireVersion(models.Model):
+    """A draft, or published: then `published_content` is what phones are given, for good."""
+
     questionnaire = models.ForeignKey(
         Questionnaire, on_delete=models.PROTECT, related_name="versions"
     )
     version = models.PositiveSmallIntegerField(default=1)
+    title = models.JSONField(
+        default=dict, blank=True, help_text="What participants read above the first item."
+    )
+    languages = models.JSONField(
+        default=first_language, help_text="The first is shown where a phone has none of them."
+    )
+    skip_reasons = models.JSONField(
+        default=list, blank=True, help_text="Reasons to skip an item, for items that allow them."
+    )
     published_at = models.DateTimeField(null=True, blank=True, editable=False)
+    published_content = models.TextField(blank=True, editable=False)
     sha256 = models.CharField(max_length=64, blank=True, editable=False)
 
     objects = QuestionnaireVersionQuerySet.as_manager()
@@ -55,22 +80,59 @@ class QuestionnaireVersion(models.Model):
                 condition=Q(published_at__isnull=True) | ~Q(sha256=""),
                 name="a_published_questionnaire_is_hashed",
             ),
+            models.CheckConstraint(
+                condition=Q(published_at__isnull=True) | ~Q(published_content=""),
+                name="a_published_questionnaire_keeps_its_content",
+            ),
         ]
 
     def __str__(self) -> str:
         return f"{self.questionnaire} v{self.version}"
 
     def content(self) -> dict[str, Any]:
-        """What a phone shows: `{key, version, items: […]}`, the same for the same version."""
-        return {
-            "key": self.questionnaire.key,
-            "version": self.version,
-            "items": [item.content() for item in self.items.order_by("position")],
-        }
+        """What a phone shows; once published, the same for good."""
+        if self.published_content:
+            published: dict[str, Any] = json.loads(self.published_content)
+            return published
+        return self.document()
+
+    def document(self) -> dict[str, Any]:
+        """The version as its rows have it: what is published, exported and imported."""
+        return document_of(self, self.items.order_by("position"))
 
     def content_hash(self) -> str:
-        text = json.dumps(self.content(), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        text = self.published_content or canonical(self.document())
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+def document_of(version: QuestionnaireVersion, items: Iterable["Item"]) -> dict[str, Any]:
+    """A version and its items, saved or not, as a document in a fixed order."""
+    return {
+        "format": FORMAT,
+        "key": version.questionnaire.key,
+        "version": version.version,
+        "languages": version.languages,
+        "title": _in_order(version.title, version.languages),
+        "skip_reasons": _options(version.skip_reasons, version.languages),
+        "items": [item.content(version.languages) for item in items],
+    }
+
+
+def _in_order(texts: Texts, languages: list[str]) -> Texts:
+    """Texts in the order of the languages, whatever order the database keeps keys in."""
+    ordered = {language: texts[language] for language in languages if language in texts}
+    return {**ordered, **texts}
+
+
+def _options(options: list[dict[str, Any]], languages: list[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "value": each["value"],
+            "label": _in_order(each["label"], languages),
+            **({"exclusive": True} if each.get("exclusive") else {}),
+        }
+        for each in options
+    ]
 
 
 class Kind(models.TextChoices):
@@ -82,6 +144,19 @@ class Kind(models.TextChoices):
     NUMBER = "number", "number"
     TIME = "time", "time of day"
     TEXT = "text", "short text"
+
+
+TEXTS = ("label", "help", "recall", "low_label", "high_label", "unit")
+OWN_FIELDS: dict[Kind, tuple[str, ...]] = {  # of a kind of item, beside those that every item has
+    Kind.SLIDER: ("minimum", "maximum", "decimals", "low_label", "high_label"),
+    Kind.RATING: ("minimum", "maximum", "low_label", "high_label", "options"),
+    Kind.SINGLE: ("options",),
+    Kind.MULTIPLE: ("options",),
+    Kind.YES_NO: (),
+    Kind.NUMBER: ("minimum", "maximum", "decimals", "unit"),
+    Kind.TIME: (),
+    Kind.TEXT: ("max_length",),
+}
 
 
 class AnalysisRole(models.TextChoices):
@@ -99,7 +174,8 @@ class Item(models.Model):
     position = models.PositiveSmallIntegerField()
     kind = models.CharField(max_length=20, choices=Kind, default=Kind.SLIDER)
     role = models.CharField(max_length=10, choices=AnalysisRole, blank=True, default="")
-    label = models.JSONField(default=dict, help_text='By language: {"en": "…"}.')
+    label = models.JSONField(default=dict)
+    help = models.JSONField(default=dict, blank=True)
     minimum = models.IntegerField(null=True, blank=True, default=0)
     maximum = models.IntegerField(null=True, blank=True, default=100)
     decimals = models.PositiveSmallIntegerField(
@@ -107,10 +183,19 @@ class Item(models.Model):
         validators=[MaxValueValidator(MOST_DECIMALS)],
         help_text="Digits after the point. 30.4 with one decimal is stored as 304.",
     )
-    options = models.JSONField(default=list, blank=True, help_text='[{"value": 1, "label": {…}}]')
-    show_if = models.JSONField(default=dict, blank=True, help_text='{"item": "…", "equals": 1}')
-    recall = models.CharField(max_length=100, blank=True, help_text="E.g. in the past hour.")
+    low_label = models.JSONField(default=dict, blank=True)
+    high_label = models.JSONField(default=dict, blank=True)
+    unit = models.JSONField(default=dict, blank=True)
+    max_length = models.PositiveSmallIntegerField(
+        null=True, blank=True, help_text="Characters of a short text."
+    )
+    options = models.JSONField(default=list, blank=True)
+    show_if = models.JSONField(
+        default=dict, blank=True, help_text='{} is always. E.g. {"item": "event", "is": true}.'
+    )
+    recall = models.JSONField(default=dict, blank=True, help_text="E.g. in the past hour.")
     required = models.BooleanField(default=True)
+    skip_reasons = models.JSONField(default=list, blank=True)
 
     class Meta:
         ordering = ["version", "position"]
@@ -119,8 +204,11 @@ class Item(models.Model):
                 fields=["version", "key"], name="item_key_is_unique_in_version"
             ),
             models.UniqueConstraint(
-                fields=["version", "position"], name="item_position_is_unique_in_version"
+                fields=["version", "position"],
+                name="item_position_is_unique_in_version",
+                deferrable=models.Deferrable.DEFERRED,  # items change places
             ),
+            models.CheckConstraint(condition=Q(kind__in=Kind.values), name="item_kind_is_known"),
             models.UniqueConstraint(
                 fields=["version", "role"],
                 condition=~Q(role=""),
@@ -146,16 +234,22 @@ class Item(models.Model):
     def __str__(self) -> str:
         return self.key
 
-    def content(self) -> dict[str, Any]:
-        return {
+    def content(self, languages: list[str]) -> dict[str, Any]:
+        """The item as a phone shows it: only the fields that its kind has."""
+        own = {name: getattr(self, name) for name in OWN_FIELDS[Kind(self.kind)]}
+        every = {
             "key": self.key,
-            "kind": self.kind,
+            "kind": str(self.kind),
+            "role": str(self.role),
             "label": self.label,
-            "minimum": self.minimum,
-            "maximum": self.maximum,
-            "decimals": self.decimals,
-            "options": self.options,
-            "show_if": self.show_if,
+            "help": self.help,
             "recall": self.recall,
             "required": self.required,
+            "skip_reasons": self.skip_reasons,
+            "show_if": branching.normal(self.show_if),
+            **own,
         }
+        if "options" in every:
+            every["options"] = _options(self.options, languages)
+        texts = (name for name in TEXTS if name in every)
+        return every | {name: _in_order(every[name], languages) for name in texts}

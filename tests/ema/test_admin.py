@@ -172,7 +172,9 @@ def test_an_administrator_sets_up_a_study_and_starts_it() -> None:
     version = questionnaire.versions.create()
     Phase.objects.create(study=study, key="t", position=1, questionnaire=version)
     assert "not published" in page(client.post("/admin/ema/study/", start, follow=True))
-    Item.objects.create(version=version, key="stress", role="stress", position=1)
+    Item.objects.create(
+        version=version, key="stress", role="stress", position=1, label={"en": "Stress"}
+    )
     publish = {"action": "publish", "_selected_action": [version.pk]}
     page(client.post("/admin/ema/questionnaireversion/", publish, follow=True))
     assert "has started" in page(client.post("/admin/ema/study/", start, follow=True))

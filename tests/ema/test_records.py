@@ -90,7 +90,7 @@ def test_a_table_that_only_grows_is_not_emptied(table: str) -> None:
         "DELETE FROM ema_item",
         """INSERT INTO ema_item (version_id, key, position, kind, role, label, decimals, options,
                show_if, recall, required)
-           SELECT id, 'new', 9, 'text', '', '{}', 0, '[]', '{}', '', true
+           SELECT id, 'new', 9, 'text', '', '{}', 0, '[]', '{}', '{}', true
            FROM ema_questionnaireversion""",
     ],
 )
