@@ -1,5 +1,6 @@
 """Reading the schedule and reporting on it: /me/schedule, /me/events:batch, /questionnaires."""
 
+import hashlib
 import json
 import uuid
 from datetime import datetime, timedelta
@@ -9,7 +10,9 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
+from ema import audit, studies
 from ema.models import Participant, Phase, PhoneEvent, Prompt, ScheduleChange
+from ema.questionnaires import drafts
 from ema.tokens import Admission
 from tests import trial
 
@@ -248,6 +251,17 @@ def test_a_published_questionnaire_is_read_once_and_for_good(phone: Admission) -
     assert [each["key"] for each in answer.json()["items"]] == ["stress", "craving", "pain"]
     assert "immutable" in answer["Cache-Control"]
     assert get(phone, "/api/v1/questionnaires/hourly/2").json()["code"] == "questionnaire_unknown"
+
+
+def test_what_a_phone_reads_is_what_was_hashed(phone: Admission) -> None:
+    study = phone.device.participant.study
+    version = drafts.start_from_default(study=study, actor=audit.COMMAND)
+    assert get(phone, "/api/v1/questionnaires/hourly/2").status_code == 404
+    studies.publish(version=version, now=timezone.now(), actor=audit.COMMAND)
+    read = get(phone, "/api/v1/questionnaires/hourly/2").json()
+    sha256 = read.pop("sha256")
+    text = json.dumps(read, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert hashlib.sha256(text.encode()).hexdigest() == sha256 == version.sha256
 
 
 def test_the_servers_clock_can_be_read_without_a_token() -> None:
