@@ -15,6 +15,7 @@ from ema import access, enrolment, pauses, quarantine, urine, visits
 from ema.admin.site import COORDINATORS, ParticipantRecordAdmin, RecordAdmin, actor
 from ema.models import Participant, Prompt, Quarantine, Response, Site, UrineTest, Visit
 from ema.prompt_state import state_expression
+from ema.questionnaires.answers import contradictions
 
 OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
 OWN_PARTICIPANTS = [(f"participant__{name}", kind) for name, kind in OWN]
@@ -203,6 +204,13 @@ class ResponseAdmin(ParticipantRecordAdmin):
     list_filter = [*OWN_PARTICIPANTS, "trigger"]
     list_select_related = ["participant"]
     search_fields = ["participant__code"]
+    readonly_fields = ["contradicts"]
+
+    @admin.display(description="contradicts the questionnaire")
+    def contradicts(self, response: Response) -> str:
+        """What a phone following the questionnaire would not have sent."""
+        found = contradictions(response.questionnaire.content(), response.answers)
+        return "\n".join(f"{each.item}: {each.detail} ({each.code})" for each in found)
 
 
 class QuarantineForm(forms.ModelForm[Quarantine]):
