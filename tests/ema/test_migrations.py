@@ -10,7 +10,6 @@ from ema.models import QuestionnaireVersion, Study
 
 pytestmark = pytest.mark.django_db
 
-BEFORE = [("ema", "0002_quarantine_is_resolved")]
 PUBLISHED = (
     '{"items":[{"decimals":0,"key":"stress","kind":"slider","label":{"en":"Stress?"},'
     '"maximum":100,"minimum":0,"options":[],"recall":"in the past hour","required":true,'
@@ -25,10 +24,13 @@ def at(target: list[tuple[str, str]]) -> None:
 
 def test_a_version_published_before_keeps_its_bytes_and_hash() -> None:
     study = Study.objects.create(slug="old", title="Old")
-    now = MigrationExecutor(connection).loader.graph.leaf_nodes()
+    graph = MigrationExecutor(connection).loader.graph
+    [change] = [node for node in graph.nodes if node[1].endswith("_questionnaire_content")]
+    before = [node for node in graph.node_map[change].parents if node[0] == "ema"]
+    assert before
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        at(BEFORE)
+        at([(node.key[0], node.key[1]) for node in before])
         cursor.execute(
             "INSERT INTO ema_questionnaire (study_id, key, title) VALUES (%s, 'old', 'Old') "
             "RETURNING id",
@@ -52,7 +54,7 @@ def test_a_version_published_before_keeps_its_bytes_and_hash() -> None:
             [timezone.now(), SHA256, version],
         )
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-    at(now)
+    at(graph.leaf_nodes())
     kept = QuestionnaireVersion.objects.get(pk=version)
     assert kept.published_content == PUBLISHED
     assert kept.content_hash() == kept.sha256 == SHA256

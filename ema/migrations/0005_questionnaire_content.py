@@ -75,7 +75,7 @@ USING coalesce(jsonb_path_query_first(recall, '$.*') #>> '{}', '')
 
 
 class Migration(migrations.Migration):
-    dependencies = [("ema", "0002_quarantine_is_resolved")]
+    dependencies = [("ema", "0004_email_and_sms")]
 
     operations = [
         migrations.AddField(
