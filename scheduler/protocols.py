@@ -26,6 +26,7 @@ def protocol_of(phase: Phase, windows: object = None) -> Protocol:
         minimum_gap=phase.minimum_gap,
         windows=windows_of(phase.windows if windows is None else windows),
         expires_after=phase.expires_after,
+        expires_by_window_end=phase.expires_by_window_end,
         fixed_times=times,
     )
 

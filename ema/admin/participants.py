@@ -29,11 +29,6 @@ class EnrolForm(forms.ModelForm[Participant]):
     def clean(self) -> dict[str, Any]:
         """Refuse here what enrolment would refuse, beside the field."""
         cleaned = super().clean() or {}
-        if zone := cleaned.get("zone"):
-            try:
-                enrolment.refuse_unknown_zone(zone)
-            except enrolment.EnrolmentRefused as error:
-                self.add_error("zone", str(error))
         site, code = cleaned.get("site"), cleaned.get("code")
         if site and Participant.objects.filter(study=site.study, code=code).exists():
             self.add_error("code", f"Code {code!r} is taken in study {site.study}.")

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
-from django.db.models import QuerySet
+from django.db.models import JSONField, QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
 
@@ -24,26 +24,24 @@ from ema.models import (
     Site,
     Study,
 )
-from ema.zone_names import zone_named
 
 OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
 
 
-class ZoneForm(forms.ModelForm[Any]):
-    """Of whatever has a zone: an unknown one is refused beside its field."""
+class EmptiableForm(forms.ModelForm[Any]):
+    """A JSON field that is left empty means what it means by default."""
 
-    def clean_zone(self) -> str:
-        name: str = self.cleaned_data["zone"]
-        try:
-            zone_named(name)
-        except ValueError as error:
-            raise forms.ValidationError(str(error)) from error
-        return name
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        for field in self._meta.model._meta.fields:
+            may_be_empty = isinstance(field, JSONField) and field.blank and not field.null
+            if may_be_empty and cleaned.get(field.name, ...) is None:
+                cleaned[field.name] = field.get_default()
+        return cleaned
 
 
 class SiteInline(admin.TabularInline[Site, Study]):
     model = Site
-    form = ZoneForm
     extra = 1
 
 
@@ -64,7 +62,7 @@ class ArmInline(admin.TabularInline[Arm, Study]):
         return False
 
 
-class PhaseForm(forms.ModelForm[Phase]):
+class PhaseForm(EmptiableForm):
     def _post_clean(self) -> None:
         """Say why the phase cannot work, once its fields have been read into it."""
         super()._post_clean()  # type: ignore[misc]
@@ -85,7 +83,7 @@ class PhaseInline(admin.StackedInline[Phase, Study]):
 
 @admin.register(Study)
 class StudyAdmin(SetUpAdmin):
-    form = ZoneForm
+    form = EmptiableForm
     list_display = ["slug", "title", "masking", "started_at", "locked_at"]
     fields = [
         "slug",
@@ -93,6 +91,9 @@ class StudyAdmin(SetUpAdmin):
         "masking",
         "zone",
         "travel",
+        "contact",
+        "instructions",
+        "minimum_app_version",
         "urine_weekdays",
         "started_at",
         "locked_at",

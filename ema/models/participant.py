@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from ema.models.study import Site, Study
+from ema.models.study import Site, Study, refuse_unknown_zone
 
 valid_code = RegexValidator(
     r"\A[^\W_][\w.-]*\Z",
@@ -29,7 +29,11 @@ class Participant(models.Model):
     code = models.CharField(
         max_length=40, validators=[valid_code], help_text="The pseudonym used in lists and tables."
     )
-    zone = models.CharField(max_length=64, help_text="IANA zone the participant lives in.")
+    zone = models.CharField(
+        max_length=64,
+        validators=[refuse_unknown_zone],
+        help_text="IANA zone the participant lives in.",
+    )
     windows = models.JSONField(
         null=True, blank=True, help_text="Own waking hours; empty means the phase's."
     )
@@ -38,6 +42,11 @@ class Participant(models.Model):
     enrolled_on = models.DateField(help_text="Study day 1, in the participant's zone.")
     withdrawn_at = models.DateTimeField(null=True, blank=True)
     withdrawal_reason = models.CharField(max_length=200, blank=True)
+    keep_data = models.BooleanField(
+        null=True,
+        blank=True,
+        help_text="Whether the data may be kept, as said on withdrawing; empty: not said.",
+    )
 
     objects = ParticipantQuerySet.as_manager()
 
@@ -52,6 +61,10 @@ class Participant(models.Model):
             models.CheckConstraint(
                 condition=Q(withdrawn_at__isnull=True) | Q(withdrawn_at__gte=F("enrolled_at")),
                 name="participant_withdraws_after_enrolling",
+            ),
+            models.CheckConstraint(
+                condition=Q(keep_data__isnull=True) | Q(withdrawn_at__isnull=False),
+                name="who_says_whether_data_are_kept_has_withdrawn",
             ),
             models.CheckConstraint(condition=~Q(zone=""), name="participant_has_a_zone"),
         ]

@@ -6,10 +6,22 @@ from datetime import timedelta
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import MaxValueValidator, MinValueValidator
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
+
+from ema.zone_names import zone_named
+
+LONGEST_TEXT = 4000
+valid_language = RegexValidator(
+    r"\A[A-Za-z]{2,3}(?:-[A-Za-z0-9]{2,8})*\Z",
+    "Write a language as en, nl or pt-BR.",
+    code="language",  # a JSON field has its own words for "invalid"
+)
+valid_app_version = RegexValidator(
+    r"\A\d+(?:\.\d+){0,3}\Z", "Write a version in digits and dots, such as 2.1."
+)
 
 
 def new_seed() -> bytes:
@@ -24,6 +36,25 @@ def refuse_wrong_weekdays(value: object) -> None:
         raise ValidationError("Write weekdays as numbers, 1 is Monday: [1, 3, 5].")
     if len(set(weekdays)) < len(weekdays):
         raise ValidationError("Name each weekday once.")
+
+
+def refuse_unknown_zone(name: str) -> None:
+    """ValidationError unless this is a zone; names of long ago are."""
+    try:
+        zone_named(name)
+    except ValueError as error:
+        raise ValidationError(str(error)) from error
+
+
+def refuse_wrong_texts(value: object) -> None:
+    """ValidationError unless these are texts by language."""
+    texts = value if isinstance(value, dict) else {"": None}
+    if not all(isinstance(text, str) and text.strip() for text in texts.values()):
+        raise ValidationError('Write texts by language: {"en": "…", "nl": "…"}.')
+    for language, text in texts.items():
+        valid_language(language)
+        if len(text) > LONGEST_TEXT:
+            raise ValidationError(f"Keep the text in {language} to {LONGEST_TEXT} characters.")
 
 
 def whole_day_windows() -> list[dict[str, object]]:
@@ -54,8 +85,31 @@ class Study(models.Model):
         help_text="Days of urine tests, 1 is Monday: [1, 3, 5]. Empty: no urine tests.",
     )
     masking = models.CharField(max_length=20, choices=Masking, default=Masking.DOUBLE_BLIND)
-    zone = models.CharField(max_length=64, default="UTC", help_text="IANA zone of the study team.")
+    zone = models.CharField(
+        max_length=64,
+        default="UTC",
+        validators=[refuse_unknown_zone],
+        help_text="IANA zone of the study team.",
+    )
     travel = models.CharField(max_length=20, choices=Travel, default=Travel.FOLLOW_PHONE)
+    contact = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[refuse_wrong_texts],
+        help_text='Whom participants ask, as the app shows it: {"en": "Call 0123 456."}.',
+    )
+    instructions = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[refuse_wrong_texts],
+        help_text='What the app tells participants, by language: {"en": "…"}.',
+    )
+    minimum_app_version = models.CharField(
+        max_length=40,
+        blank=True,
+        validators=[valid_app_version],
+        help_text="Apps older than this ask to be updated: 2.1. Empty: any will do.",
+    )
     seed = models.BinaryField(default=new_seed, editable=False, max_length=32)
     created_at = models.DateTimeField(db_default=Now(), editable=False)
     started_at = models.DateTimeField(null=True, blank=True, editable=False)
@@ -98,7 +152,7 @@ class Site(models.Model):
     study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="sites")
     code = models.SlugField(max_length=20)
     title = models.CharField(max_length=200)
-    zone = models.CharField(max_length=64, default="UTC")
+    zone = models.CharField(max_length=64, default="UTC", validators=[refuse_unknown_zone])
 
     class Meta:
         ordering = ["study", "code"]
@@ -186,8 +240,16 @@ class Phase(models.Model):
         default=list, blank=True, help_text='For the fixed design: ["09:00", "21:00"].'
     )
     expires_after = models.DurationField(default=timedelta(minutes=30))
+    expires_by_window_end = models.BooleanField(
+        default=False, help_text="A prompt also closes when its window does."
+    )
     reminders_after = models.JSONField(
         default=no_reminders, blank=True, help_text="Minutes after the prompt: [15]."
+    )
+    self_initiated_daily_cap = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        help_text="Own reports that the app offers a day. Empty: no limit; 0: none.",
     )
 
     objects = PhaseQuerySet.as_manager()

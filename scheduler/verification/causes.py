@@ -22,7 +22,7 @@ def cause_of(days: Days, study_on: date, rows: Sequence[Stored], plan: DayPlan) 
         return "", False
     if shifts == {timedelta(0)} and len(in_plan) == len(rows) == len(plan.due_at):
         later = all(r.expires_at != e for r, e in zip(rows, plan.expires_at, strict=True))
-        return "was the phase's expires_after changed after this was planned?" * later, False
+        return "was the phase's expiry changed after this was planned?" * later, False
     if timedelta(0) in shifts:
         return "", False
     others = sorted({row.tzdata for row in rows} - {TZDATA_VERSION})

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
@@ -37,7 +38,7 @@ def form_of(study: Study, **changes: Any) -> dict[str, Any]:
         "reminders_after": json.dumps(phase.reminders_after),
         **changes,
     }
-    content = {f"phases-0-{name}": value for name, value in fields.items()}
+    content = {f"phases-0-{name}": v for name, v in fields.items() if v is not None}
     content |= {"phases-0-id": phase.pk, "phases-0-study": study.pk}
     for prefix, count in {"sites": 1, "arms": 0, "phases": 1}.items():
         content |= {f"{prefix}-TOTAL_FORMS": count, f"{prefix}-INITIAL_FORMS": count}
@@ -114,6 +115,17 @@ def test_a_phase_with_prompts_stays_as_it_is(root: Client) -> None:
     assert the_phase(study).prompts_per_day == 4
 
 
+@pytest.mark.parametrize("change", ["expires_by_window_end", "self_initiated_daily_cap"])
+def test_expiry_and_cap_are_settled_with_the_rest(root: Client, change: str) -> None:
+    study = trial.make_study()
+    assert save(root, study, self_initiated_daily_cap=3) == ""
+    assert the_phase(study).self_initiated_daily_cap == 3
+    trial.enrol(study, "S1", "UTC", timezone.now())
+    plan_prompts(timezone.now())
+    assert "Phase treatment has prompts already" in save(root, study, **{change: 5})
+    assert "greater than or equal to 0" in save(root, study, self_initiated_daily_cap=-1)
+
+
 def test_no_phase_goes_before_one_that_has_prompts() -> None:
     study = trial.make_study()
     phase = the_phase(study)
@@ -137,6 +149,42 @@ def test_a_study_with_a_protocol_that_cannot_work_does_not_start() -> None:
     assert study.started_at is None
     Phase.objects.filter(study=study).update(prompts_per_day=14)
     studies.start(study=study, now=timezone.now(), actor=audit.COMMAND)
+
+
+@pytest.mark.parametrize("named", ["study", "site", "participant"])
+def test_models_refuse_an_unknown_zone_and_take_old_names(named: str) -> None:
+    study = trial.make_study()
+    record: Any = {
+        "study": study,
+        "site": study.sites.get(),
+        "participant": trial.enrol(study, "S1", "UTC", timezone.now()),
+    }[named]
+    for name in ("Asia/Calcutta", "Europe/Kiev"):
+        record.zone = name
+        record.full_clean()
+    record.zone = "Atlantis/Main"
+    with pytest.raises(ValidationError, match="zone 'Atlantis/Main' is unknown: write an IANA"):
+        record.full_clean()
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong", "words"),
+    [
+        ("contact", '"call us"', "Write texts by language"),
+        ("contact", '{"english!": "Call us."}', "Write a language as en"),
+        ("instructions", '{"en": ""}', "Write texts by language"),
+        ("minimum_app_version", "new", "Write a version in digits"),
+    ],
+)
+def test_texts_of_a_study_are_by_language(root: Client, field: str, wrong: str, words: str) -> None:
+    study = trial.make_study()
+    path, form = f"/admin/ema/study/{study.pk}/change/", form_of(study)
+    assert words in root.post(path, form | {field: wrong}).content.decode()
+    right = {"contact": '{"en": "Call 0123."}', "instructions": "", "minimum_app_version": "2.1"}
+    assert root.post(path, form | right).status_code == 302
+    study.refresh_from_db()
+    kept = (study.contact, study.instructions, study.minimum_app_version)
+    assert kept == ({"en": "Call 0123."}, {}, "2.1")
 
 
 def test_a_study_in_an_unknown_zone_does_not_start() -> None:

@@ -10,6 +10,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 from django.conf import settings
@@ -104,6 +105,7 @@ def test_what_the_planner_wrote_is_what_the_seed_drew(study: Study) -> None:
         {"design": "fixed", "fixed_times": ["09:00", "21:00"]},
         {"windows": [{"weekdays": [2, 4], "start": "08:00", "end": "09:00"}]},
         {"expires_after": timedelta(minutes=90), "minimum_gap": timedelta(hours=3)},
+        {"expires_after": timedelta(hours=8), "expires_by_window_end": True},
     ],
 )
 def test_every_design_verifies(fields: dict[str, Any]) -> None:
@@ -114,6 +116,18 @@ def test_every_design_verifies(fields: dict[str, Any]) -> None:
     verified = verify_schedule(study)
     assert verified.all_equal
     assert verified.prompts == Prompt.objects.count() > 0
+
+
+def test_a_prompt_may_close_with_its_window() -> None:
+    study = trial.make_study(expires_after=timedelta(hours=15), expires_by_window_end=True)
+    trial.enrol(study, "S1", "Europe/Brussels", MIDNIGHT)
+    plan_prompts(NOON)
+    brussels = ZoneInfo("Europe/Brussels")
+    assert {p.expires_at.astimezone(brussels).hour for p in Prompt.objects.all()} == {22}
+    Phase.objects.update(expires_by_window_end=False)
+    verified = verify_schedule(study)
+    assert set(verified.kinds) == {"expires_at"}
+    assert "was the phase's expiry changed after this was planned?" in causes(verified)
 
 
 def test_phases_in_turn_and_imported_ones_are_told_apart() -> None:
@@ -279,7 +293,7 @@ def test_own_hours_that_were_set_later_are_named_as_the_cause(study: Study) -> N
 def test_an_edited_protocol_is_named_as_a_possible_cause(study: Study) -> None:
     Phase.objects.update(expires_after=timedelta(minutes=45))
     verified = verify_schedule(study)
-    assert causes(verified) == {"was the phase's expires_after changed after this was planned?"}
+    assert causes(verified) == {"was the phase's expiry changed after this was planned?"}
     Phase.objects.update(minimum_gap=timedelta(minutes=45))
     assert causes(verify_schedule(study, limit=4)) <= {
         "was the phase's protocol changed after this was planned?",
