@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -48,7 +49,7 @@ def refuse_unknown_zone(name: str) -> None:
 
 def refuse_wrong_texts(value: object) -> None:
     """ValidationError unless these are texts by language."""
-    texts = value if isinstance(value, dict) else {"": None}
+    texts: dict[Any, Any] = value if isinstance(value, dict) else {"": None}
     if not all(isinstance(text, str) and text.strip() for text in texts.values()):
         raise ValidationError('Write texts by language: {"en": "…", "nl": "…"}.')
     for language, text in texts.items():

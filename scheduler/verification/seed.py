@@ -66,8 +66,8 @@ def reveal_seed(*, study: Study, actor: Actor) -> Revealed:
 
 def recipe_of(study: Study, revealed: Revealed) -> dict[str, Any]:
     """What a recomputation needs beside the prompts. Participants are named by their codes."""
-    protocol = ("key", "position", "days", "design", "prompts_per_day", "windows", "fixed_times")
-    protocol += ("expires_by_window_end",)
+    protocol = ["key", "position", "days", "design", "prompts_per_day", "windows", "fixed_times"]
+    protocol += ["expires_by_window_end"]
     lasts = ("minimum_gap", "expires_after")
     phases = Phase.objects.filter(study=study).order_by("position")
     people = Participant.objects.filter(study=study).order_by("code")

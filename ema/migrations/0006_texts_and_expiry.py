@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('ema', '0003_events_of_phones'),
+        ('ema', '0005_questionnaire_content'),
     ]
 
     operations = [
