@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check lint bench lock clean
+.PHONY: help setup setup-dev demo test check lint bench golden lock clean
 
 help: ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,11 @@ lint: setup-dev ## format, lint, types, import contracts, migrations
 
 bench: setup-dev ## measure speed as ratios in one run
 	$(BIN)/python -m benchmarks $(ARGS)
+
+golden: ## make the reference numbers of the tests anew with R (lme4, lmerTest, pbkrtest, clubSandwich, nlme)
+	@command -v Rscript >/dev/null || { echo 'make golden needs R: on Debian, apt-get install r-cran-lme4 r-cran-lmertest r-cran-pbkrtest r-cran-clubsandwich r-cran-nlme r-cran-jsonlite'; exit 1; }
+	Rscript tests/golden/r/simulate.R
+	Rscript tests/golden/r/linear.R
 
 lock: setup-dev ## pin every dependency by hash (no addresses inside)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -26,9 +26,10 @@ from analytics.file_options import (
     rows_where,
 )
 from analytics.mixed_model import fit_mixed_model
-from analytics.moments import Moments, Sums
+from analytics.moments import Moments
 from analytics.personal import personal_couplings
 from analytics.report import comparison_report
+from analytics.summing import Sums
 
 MISSING = frozenset({"", "NA", "NaN", "nan"})
 _MOST_DECIMALS = 6

@@ -1,23 +1,22 @@
-"""The fixed effects of the mixed model: their names, their columns, and data that cannot hold them.
+"""The fixed effects of the coupling model: their names, their terms, and data without a coupling.
 
-Every column is a participant-level multiplier of 1 or of the centred stress. Terms the data
-cannot estimate are found before the fit and named; data without any coupling are refused with a
-ValueError in words.
+Terms the data cannot estimate are found before the fit and named; data without any coupling are
+refused with a ValueError in words.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
-from analytics.moments import Floats, Label, Within
+from analytics.design import Design, Term, Terms
+from analytics.gram import Centred
+from analytics.moments import Label, Within
+from analytics.summing import Floats
 
 INTERCEPT, WITHIN, BETWEEN = "intercept", "stress_within", "stress_between"
-_RANK_TOLERANCE = 1e-7  # R's qr()
-
-Columns: TypeAlias = dict[str, Floats]
 
 
 def arm_term(arm: str) -> str:
@@ -26,17 +25,6 @@ def arm_term(arm: str) -> str:
 
 def within_arm_term(arm: str) -> str:
     return f"{WITHIN}:arm[{arm}]"
-
-
-def public_order(levels: tuple[str, ...]) -> list[str]:
-    others = levels[1:]
-    return [
-        INTERCEPT,
-        WITHIN,
-        BETWEEN,
-        *(arm_term(arm) for arm in others),
-        *(within_arm_term(arm) for arm in others),
-    ]
 
 
 def arms_of(
@@ -58,40 +46,75 @@ def arms_of(
     return arm_of, (str(reference), *(arm for arm in names if arm != reference))
 
 
-def columns_of(
-    within: Within, arm_of: tuple[str, ...], levels: tuple[str, ...]
-) -> tuple[Columns, Columns]:
-    """Participant-level multipliers of 1 and of the centred stress, the last to go first."""
+def coupling_design(
+    centred: Centred,
+    arm_of: tuple[str, ...] = (),
+    levels: tuple[str, ...] = (),
+    *,
+    predictor: str = "stress",
+    outcome: str = "craving",
+    also: Mapping[str, Term] | None = None,
+) -> Design:
+    """outcome ~ stress_within * arm + stress_between + whatever else is wanted.
+
+    ``also`` adds terms by name; they go before the model's own where the data cannot hold both.
+    """
+    terms = Terms(centred)
+    one, within = terms.level(), terms.within(predictor)
+    belongs = indicators(arm_of, levels)
+    fixed = {INTERCEPT: one, WITHIN: within, BETWEEN: terms.between(predictor)}
+    fixed |= {arm_term(arm): one.times(column) for arm, column in belongs.items()}
+    fixed |= {within_arm_term(arm): within.times(column) for arm, column in belongs.items()}
+    fixed |= also or {}
+    yields = (*(also or {}), BETWEEN)
+    return Design(centred, outcome, predictor, fixed, yields=yields, arms=levels, arm_of=arm_of)
+
+
+def indicators(arm_of: tuple[str, ...], levels: tuple[str, ...]) -> dict[str, Floats]:
+    """1 for the participants of each arm but the reference, 0 for the others."""
     label = np.array(arm_of)
-    ones = np.ones(len(within.n))
-    belongs = {arm: (label == arm).astype(np.float64) for arm in levels[1:]}
-    between = within.mean_x - within.mean_x.mean()
-    # Means that differ by rounding alone are the same.
-    noise = 1e-10 * max(float(np.abs(within.mean_x).max()), float(np.sqrt(within.ss_xx.max())))
-    if np.abs(between).max() <= noise:
-        between = np.zeros_like(between)
-    level = {INTERCEPT: ones} | {arm_term(arm): column for arm, column in belongs.items()}
-    slope = {WITHIN: ones} | {within_arm_term(arm): column for arm, column in belongs.items()}
-    return level | {BETWEEN: between}, slope
+    return {arm: (label == arm).astype(np.float64) for arm in levels[1:]}
 
 
-def independent(columns: Columns, weight: Floats) -> tuple[list[str], Floats, list[str]]:
-    """Terms that add to those before them (weighted Gram–Schmidt), their columns, the others."""
-    root = np.sqrt(weight)
-    basis: list[Floats] = []
-    kept: list[str] = []
-    for term, column in columns.items():
-        rest = root * column
-        size = float(np.linalg.norm(rest))
-        for _ in range(2):
-            for direction in basis:
-                rest = rest - (direction @ rest) * direction
-        left = float(np.linalg.norm(rest))
-        if left > _RANK_TOLERANCE * size:
-            basis.append(rest / left)
-            kept.append(term)
-    matrix = np.column_stack([columns[term] for term in kept])
-    return kept, matrix, [term for term in columns if term not in kept]
+def by_arm(
+    name: str, term: Term, arm_of: tuple[str, ...], levels: tuple[str, ...]
+) -> dict[str, Term]:
+    """A term and its interaction with every arm but the reference."""
+    found = {name: term}
+    for arm, column in indicators(arm_of, levels).items():
+        found[f"{name}:{arm_term(arm)}"] = term.times(column)
+    return found
+
+
+def moderated(
+    centred: Centred,
+    name: str,
+    values: Floats,
+    arm_of: tuple[str, ...],
+    levels: tuple[str, ...],
+    predictor: str = "stress",
+) -> dict[str, Term]:
+    """A participant's trait × stress × arm: the trait, and what it does to the coupling, by arm."""
+    terms = Terms(centred)
+    level, slope = terms.level(values), terms.within(predictor).times(values)
+    return by_arm(name, level, arm_of, levels) | by_arm(f"{WITHIN}:{name}", slope, arm_of, levels)
+
+
+def in_context(
+    centred: Centred,
+    name: str,
+    arm_of: tuple[str, ...],
+    levels: tuple[str, ...],
+    predictor: str = "stress",
+) -> dict[str, Term]:
+    """Momentary context × stress × arm, the context (pain, say) about the own mean.
+
+    Needs the sums of the row functions ``name`` and ``predictor*name``.
+    """
+    terms = Terms(centred)
+    return by_arm(f"{name}_within", terms.within(name), arm_of, levels) | by_arm(
+        f"{WITHIN}:{name}_within", terms.product(predictor, name), arm_of, levels
+    )
 
 
 def refuse_hopeless(within: Within) -> None:

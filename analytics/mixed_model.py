@@ -12,36 +12,44 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from enum import StrEnum
+from functools import cached_property
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy.stats import t as student
 
+from analytics.design import Design, Units, summarise
 from analytics.fixed_effects import (
     INTERCEPT,
     WITHIN,
     arms_of,
-    columns_of,
-    independent,
-    public_order,
+    coupling_design,
     refuse_broken_reference,
     refuse_hopeless,
     refuse_saturated,
     within_arm_term,
 )
-from analytics.moments import Floats, Label, Moments, Within
-from analytics.reml import (
-    Criterion,
-    Summaries,
-    leverage,
-    minimise,
-    relative_covariance,
-    residuals,
-    weights,
-)
+from analytics.gram import Gram
+from analytics.kenward_roger import FTest, KenwardRoger, kenward_roger
+from analytics.moments import Label, Moments
+from analytics.reml import Criterion, Summaries, minimise, relative_covariance, residuals, weights
+from analytics.sandwich import Correction, hotelling, robust
+from analytics.summing import Floats
+
+Combination: TypeAlias = Mapping[str, float]  # weights by term
 
 _SINGULAR = 1e-4  # lme4's isSingular(tol), here on the scale of the standardised predictor
+
+
+class Method(StrEnum):
+    """Whose standard error and degrees of freedom."""
+
+    SATTERTHWAITE = "satterthwaite"  # the model's error, lmerTest's df
+    KENWARD_ROGER = "kenward_roger"
+    CR0 = "CR0"
+    CR1 = "CR1"
+    CR2 = "CR2"
 
 
 class Estimate(NamedTuple):
@@ -92,16 +100,21 @@ class PersonalEffects:
 class Engine:
     """The fit in the units it was computed in, for methods that build on it.
 
-    coefficient_units (p, engine order) turn the engine's coefficients into the items' units;
-    order[k] is the engine's position of public term k.
+    Terms are in the same order; ``units.coefficients`` turn the engine's into the items' units.
+    sigma2 is σ² in the engine's units. own_slope (P × p): what each coefficient adds to a
+    participant's slope.
     """
 
     summaries: Summaries
     criterion: Criterion
-    coefficient_units: Floats
-    order: NDArray[np.intp]
-    level_unit: float
-    slope_unit: float
+    units: Units
+    sigma2: float
+    own_slope: Floats
+
+    @property
+    def slope_unit(self) -> float:
+        """One engine unit of a slope, in item units."""
+        return self.units.y / self.units.x
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,22 +157,70 @@ class MixedModel:
         """The arm the others are compared with."""
         return self.arms[0] if self.arms else None
 
-    def contrast(self, combination: Mapping[str, float]) -> Estimate:
-        """Σ weight × term with model-based standard error and Satterthwaite df.
+    def contrast(self, combination: Combination, method: Method = Method.SATTERTHWAITE) -> Estimate:
+        """Σ weight × term; standard error and df by the method. See ``contrasts_of``."""
+        return self.contrasts_of([combination], method)[0]
 
-        df = 2 v² / (g'Ag) with v the variance of the combination, g its gradient in the variance
-        parameters and A their covariance (Kuznetsova et al. 2017, eq. 4).
-        Raises ValueError for a term the model does not have.
+    def contrasts_of(
+        self, combinations: Sequence[Combination], method: Method = Method.SATTERTHWAITE
+    ) -> list[Estimate]:
+        """Several combinations at once, which costs one pass over the participants.
+
+        Satterthwaite: df = 2 v² / (g'Ag) with v the variance of the combination, g its gradient in
+        the variance parameters and A their covariance (Kuznetsova et al. 2017, eq. 4). The others:
+        `analytics.kenward_roger`, `analytics.sandwich`. Raises ValueError for an unknown term.
         """
+        weights_of = np.array([self.weights_of(each) for each in combinations])
+        covariance, df = self.covariance(method, weights_of)
+        errors = np.sqrt(np.einsum("ma,ab,mb->m", weights_of, covariance, weights_of))
+        numbers = zip(weights_of @ self.coefficients, errors, df, strict=True)
+        return [estimate_of(float(e), float(se), float(one)) for e, se, one in numbers]
+
+    def covariance(self, method: Method, contrasts: Floats) -> tuple[Floats, Floats]:
+        """Covariance of the coefficients (p × p) and the df of the contrasts (m × p), by method."""
+        engine, unit = self.engine, self.engine.units.coefficients
+        if method is Method.SATTERTHWAITE:
+            return self.vcov, np.array([self._satterthwaite(c) for c in contrasts])
+        if method is Method.KENWARD_ROGER:
+            adjusted = self.kenward_roger
+            df = np.array([adjusted.df(c) for c in contrasts * unit])
+            return engine.sigma2 * adjusted.adjusted * np.outer(unit, unit), df
+        correction = Correction(method)
+        found = robust(engine.summaries, engine.criterion, contrasts * unit, correction)
+        return found.covariance * np.outer(unit, unit), found.df
+
+    def omnibus(
+        self, combinations: Sequence[Combination], method: Method = Method.KENWARD_ROGER
+    ) -> FTest:
+        """F test that all combinations, of full rank, are zero; Kenward–Roger or CR2."""
+        contrasts = np.array([self.weights_of(each) for each in combinations])
+        if np.linalg.matrix_rank(contrasts) < len(contrasts):
+            raise ValueError("these contrasts depend on each other; leave out what follows")
+        contrasts = contrasts * self.engine.units.coefficients
+        estimates = contrasts @ self.engine.criterion.beta
+        if method is Method.KENWARD_ROGER:
+            return self.kenward_roger.test(contrasts, estimates, self.engine.sigma2)
+        if method is Method.CR2:
+            return hotelling(self.engine.summaries, self.engine.criterion, contrasts, estimates)
+        raise ValueError(f"an omnibus test is made by Kenward–Roger or CR2, not {method}")
+
+    @cached_property
+    def kenward_roger(self) -> KenwardRoger:
+        """The adjusted covariance, in the engine's units."""
+        return kenward_roger(self.engine.summaries, self.engine.criterion)
+
+    def weights_of(self, combination: Combination) -> Floats:
+        """The combination as a vector. Raises ValueError for a term the model does not have."""
         unknown = [term for term in combination if term not in self.terms]
         if unknown:
             raise ValueError(f"no term {unknown[0]!r}; the model has {', '.join(self.terms)}")
-        c = np.array([combination.get(term, 0.0) for term in self.terms])
-        variance = float(c @ self.vcov @ c)
-        gradient = np.einsum("a,kab,b->k", c, self.vcov_slopes, c)
+        return np.array([combination.get(term, 0.0) for term in self.terms])
+
+    def _satterthwaite(self, contrast: Floats) -> float:
+        variance = float(contrast @ self.vcov @ contrast)
+        gradient = np.einsum("a,kab,b->k", contrast, self.vcov_slopes, contrast)
         spread = float(gradient @ self.variance_vcov @ gradient)
-        df = 2 * variance**2 / spread if spread > 0 else float(self.engine.summaries.error_df)
-        return _estimate(float(c @ self.coefficients), float(np.sqrt(variance)), df)
+        return 2 * variance**2 / spread if spread > 0 else float(self.engine.summaries.error_df)
 
     def fixed_effects(self) -> dict[str, Estimate]:
         """Every fixed effect by term."""
@@ -206,66 +267,40 @@ def fit_mixed_model(
     Takes O(P) time and memory; a fit with a variance of zero or a correlation of ±1 is an answer,
     flagged ``singular``. Raises ValueError, in words, for data that hold no such model.
     """
-    kept = moments.select([p for p, n in zip(moments.participants, moments.n, strict=True) if n])
-    within = kept.within(x_scale, y_scale)
+    gram = Gram.from_moments(moments, "stress", "craving").with_rows()
+    centred = gram.centred({"stress": x_scale, "craving": y_scale})
+    arm_of, levels = arms_of(gram.participants, arms, reference, all_arms)
+    return fit_design(coupling_design(centred, arm_of, levels))
+
+
+def fit_design(design: Design) -> MixedModel:
+    """Fit any design by REML; see ``fit_mixed_model`` for what is refused and what is dropped."""
+    within = design.pairs
     refuse_hopeless(within)
-    arm_of, levels = arms_of(kept.participants, arms, reference, all_arms)
-    columns = columns_of(within, arm_of, levels)
-    refuse_broken_reference(within, arm_of, levels)
-    level_terms, on_level, no_level = independent(columns[0], within.n)
-    slope_terms, on_slope, no_slope = independent(columns[1], within.ss_xx)
-    refuse_saturated(within, level_terms, slope_terms)
-    units, summaries = _standardised(within, on_level, on_slope)
+    refuse_broken_reference(within, design.arm_of, design.arms)
+    terms, units, summaries = summarise(design)
+    refuse_saturated(within, *_levels_and_slopes(design, terms))
     criterion = minimise(summaries)
-    public = public_order(levels)
-    found = level_terms + slope_terms
-    engine = Engine(
-        summaries,
-        criterion,
-        units.coefficients,
-        np.array([found.index(term) for term in public if term in found]),
-        units.y,
-        units.y / units.x,
-    )
-    dropped = tuple(term for term in public if term in no_level + no_slope)
-    terms = tuple(term for term in public if term in found)
-    offset = {INTERCEPT: units.centre}
-    return _in_item_units(kept, within, levels, arm_of, terms, dropped, engine, offset)
+    own = np.stack([design.slope_on_predictor(term) for term in terms], axis=1)
+    own *= units.coefficients / (units.y / units.x)
+    engine = Engine(summaries, criterion, units, criterion.r2 / summaries.error_df, own)
+    dropped = tuple(term for term in design.fixed if term not in terms)
+    return _in_item_units(design, terms, dropped, engine)
 
 
-def _estimate(estimate: float, standard_error: float, df: float) -> Estimate:
+def _levels_and_slopes(design: Design, terms: tuple[str, ...]) -> tuple[list[str], list[str]]:
+    """Terms that belong to the participant alone, and those that are slopes on the predictor."""
+    levels = [term for term in terms if not design.fixed[term].parts]
+    slopes = [term for term in terms if set(design.fixed[term].parts) == {design.predictor}]
+    return levels, slopes
+
+
+def estimate_of(estimate: float, standard_error: float, df: float) -> Estimate:
+    """Student's t against zero, two-sided, and the 95 % interval."""
     t = estimate / standard_error
     reach = float(student.ppf(0.975, df)) * standard_error
     p = float(2 * student.sf(abs(t), df))
     return Estimate(estimate, standard_error, df, t, p, (estimate - reach, estimate + reach))
-
-
-class _Units(NamedTuple):
-    x: float
-    y: float
-    centre: float
-    coefficients: Floats
-
-
-def _standardised(within: Within, on_level: Floats, on_slope: Floats) -> tuple[_Units, Summaries]:
-    """Summaries with the predictor's pooled SD, the residual SD and the columns' sizes near 1."""
-    pairs = within.n.sum()
-    residual = float(within.ss_residual.sum())
-    x = float(np.sqrt(within.ss_xx.sum() / pairs))
-    y = float(np.sqrt(residual / pairs))
-    centre = float((within.n * within.mean_y).sum() / pairs)
-    sizes = np.sqrt((within.n @ on_level**2) / pairs)
-    units = np.concatenate([y / sizes, np.full(on_slope.shape[1], y / x)])
-    summaries = Summaries(
-        n=within.n,
-        ss=within.ss_xx / x**2,
-        level=(within.mean_y - centre) / y,
-        slope=within.slope * (x / y),
-        on_level=np.ascontiguousarray(on_level / sizes),
-        on_slope=on_slope,
-        residual=residual / y**2,
-    )
-    return _Units(x, y, centre, units), summaries
 
 
 def _variance_vcov(criterion: Criterion, df: float) -> tuple[Floats, float]:
@@ -288,70 +323,73 @@ def _vcov_slopes(criterion: Criterion, sigma: float) -> Floats:
 
 
 def _in_item_units(
-    moments: Moments,
-    within: Within,
-    levels: tuple[str, ...],
-    arm_of: tuple[str, ...],
-    terms: tuple[str, ...],
-    dropped: tuple[str, ...],
-    engine: Engine,
-    offset: Mapping[str, float],
+    design: Design, terms: tuple[str, ...], dropped: tuple[str, ...], engine: Engine
 ) -> MixedModel:
-    criterion, order = engine.criterion, engine.order
+    criterion, units = engine.criterion, engine.units
     df = engine.summaries.error_df
     variance_vcov, sigma = _variance_vcov(criterion, df)
-    unit = engine.coefficient_units[order]
-    both = np.ix_(order, order)
-    covariance = relative_covariance(criterion.theta)
+    covariance = (
+        _as_reported(engine) @ relative_covariance(criterion.theta) @ _as_reported(engine).T
+    )
     sds = np.sqrt(np.diag(covariance))
-    scale = np.outer(unit, unit)
+    scale = np.outer(units.coefficients, units.coefficients)
     # X is rescaled column by column, so log|X'V⁻¹X| moves by the squares of the units.
-    log_units = float(np.log(engine.coefficient_units / engine.level_unit).sum())
-    deviance = criterion.deviance + 2 * df * np.log(engine.level_unit) - 2 * log_units
+    log_units = float(np.log(units.coefficients / units.y).sum())
+    deviance = criterion.deviance + 2 * df * np.log(units.y) - 2 * log_units
+    offset = {INTERCEPT: units.centre}
     return MixedModel(
-        participants=moments.participants,
-        n=within.n,
-        arms=levels,
-        arm_of=arm_of,
+        participants=design.centred.participants,
+        n=design.centred.n,
+        arms=design.arms,
+        arm_of=design.arm_of,
         terms=terms,
         dropped=dropped,
-        coefficients=criterion.beta[order] * unit + [offset.get(term, 0.0) for term in terms],
-        vcov=sigma**2 * criterion.unscaled_vcov[both] * scale,
-        vcov_slopes=_vcov_slopes(criterion, sigma)[:, order[:, None], order] * scale,
+        coefficients=criterion.beta * units.coefficients + [offset.get(t, 0.0) for t in terms],
+        vcov=sigma**2 * criterion.unscaled_vcov * scale,
+        vcov_slopes=_vcov_slopes(criterion, sigma) * scale,
         variance_vcov=variance_vcov,
         log_likelihood=float(-deviance / 2),
-        sd_intercept=float(sds[0] * sigma * engine.level_unit),
+        sd_intercept=float(sds[0] * sigma * units.y),
         sd_slope=float(sds[1] * sigma * engine.slope_unit),
         correlation=float(covariance[0, 1] / (sds[0] * sds[1])) if sds.all() else None,
-        sd_residual=sigma * engine.level_unit,
+        sd_residual=sigma * units.y,
         singular=bool(min(criterion.theta[0], criterion.theta[2]) < _SINGULAR),
-        personal=_personal_effects(engine, covariance, sigma),
+        personal=_personal_effects(engine, design.pairs.ss_xx / units.x**2),
         engine=engine,
     )
 
 
-def _personal_effects(engine: Engine, d: Floats, sigma: float) -> PersonalEffects:
-    """BLUPs b = D u; Var(b̂ − b | β) = σ²(D − DWD); Var of the whole slope adds (I − DW)ACA'(…)'."""
+def _as_reported(engine: Engine) -> Floats:
+    """Turns (intercept, slope) at the engine's origin of the predictor into those at its zero."""
+    return np.array([[1.0, -engine.units.origin / engine.units.x], [0.0, 1.0]])
+
+
+def _personal_effects(engine: Engine, ss_within: Floats) -> PersonalEffects:
+    """BLUPs b = D u, Var(b̂ − b | β) = σ²(D − DWD).
+
+    A whole slope is l'β + b₁ for the row l of ``own_slope``; the error of β̂ enters through
+    l − A'WD(0, 1)', as A'WD is what β takes from b.
+    """
     summaries, criterion = engine.summaries, engine.criterion
-    _, w = weights(summaries.n, summaries.ss, d)
+    d, sigma, unit = relative_covariance(criterion.theta), np.sqrt(engine.sigma2), engine.slope_unit
+    _, w = weights(summaries, d)
     _, u = residuals(summaries, criterion.beta, w)
-    b = d @ u
+    b = _as_reported(engine) @ d @ u
     from_intercept, from_slope = (  # the slope's row of D W
         d[1, 0] * w[0] + d[1, 1] * w[1],
         d[1, 0] * w[1] + d[1, 1] * w[2],
     )
     conditional = np.maximum(d[1, 1] - from_intercept * d[0, 1] - from_slope * d[1, 1], 0.0)
-    k = leverage(summaries, criterion.unscaled_vcov)
-    kept = 1 - from_slope
-    fixed = from_intercept**2 * k[0] - 2 * from_intercept * kept * k[1] + kept**2 * k[2]
-    p0 = summaries.on_level.shape[1]
-    unit = engine.slope_unit
-    signal = d[1, 1] * summaries.ss
+    left = engine.own_slope.copy()
+    left[:, summaries.level_at] -= from_intercept[:, None] * summaries.on_level
+    left[:, summaries.slope_at] -= from_slope[:, None] * summaries.on_slope
+    fixed = np.einsum("ij,ij->i", left @ criterion.unscaled_vcov, left)
+    signal = d[1, 1] * ss_within
     return PersonalEffects(
-        intercept_deviation=b[0] * engine.level_unit,
+        intercept_deviation=b[0] * engine.units.y,
         slope_deviation=b[1] * unit,
         slope_deviation_sd=np.sqrt(conditional) * sigma * unit,
-        shrunken_slope=(summaries.on_slope @ criterion.beta[p0:] + b[1]) * unit,
+        shrunken_slope=(engine.own_slope @ criterion.beta + b[1]) * unit,
         prediction_error=np.sqrt(conditional + fixed) * sigma * unit,
         reliability=signal / (signal + 1),
     )

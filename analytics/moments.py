@@ -23,14 +23,23 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from analytics.summing import (
+    ROUNDING,
+    Floats,
+    Ints,
+    Sums,
+    as_ratings,
+    as_sums,
+    centred,
+    clear_rounding,
+    mean_of,
+    refuse_overflow,
+    sum_by,
+)
+
 Label: TypeAlias = str | int
-Floats: TypeAlias = NDArray[np.float64]
-Ints: TypeAlias = NDArray[np.int64]
-Sums: TypeAlias = NDArray[np.int64] | NDArray[np.float64]
 
 _SUMS = ("sum_x", "sum_y", "sum_xx", "sum_xy", "sum_yy")
-_SAFE = 2.0**62
-_ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 @dataclass(frozen=True)
@@ -54,7 +63,7 @@ class Within:
     def ss_residual(self) -> Floats:
         """Sum of squares of y about each participant's own line, 0 below rounding error."""
         left = self.ss_yy - self.slope * self.ss_xy
-        return np.where(left > _ROUNDING * self.ss_yy, left, 0.0)
+        return np.where(left > ROUNDING * self.ss_yy, left, 0.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +87,7 @@ class Moments:
     def __post_init__(self) -> None:
         object.__setattr__(self, "participants", tuple(self.participants))
         object.__setattr__(self, "n", np.asarray(self.n, dtype=np.int64))
-        sums = {name: _as_sums(getattr(self, name), name) for name in _SUMS}
+        sums = {name: as_sums(getattr(self, name), name) for name in _SUMS}
         if any(column.dtype == np.float64 for column in sums.values()):
             sums = {name: column.astype(np.float64) for name, column in sums.items()}
         for name, column in sums.items():
@@ -100,14 +109,14 @@ class Moments:
         Whole numbers in integer arrays are summed exactly, anything else about participants' means.
         Raises ValueError for a missing or infinite value, or integers too large to sum in 64 bits.
         """
-        x_column, y_column = _as_ratings(x, "x"), _as_ratings(y, "y")
+        x_column, y_column = as_ratings(x, "x"), as_ratings(y, "y")
         if not len(participant) == len(x_column) == len(y_column):
             raise ValueError("participant, x and y need the same number of rows")
         labels, row = np.unique(np.asarray(participant), return_inverse=True)
         names: tuple[Label, ...] = tuple(labels.tolist())
         n = np.bincount(row, minlength=len(names)).astype(np.int64)
         if x_column.dtype == y_column.dtype == np.int64:
-            _refuse_overflow(x_column, y_column)
+            refuse_overflow(x_column, y_column)
             return cls(names, n, **_sums(row, len(names), x_column, y_column))
         x_float, y_float = x_column.astype(np.float64), y_column.astype(np.float64)
         origin_x = np.bincount(row, x_float, len(names)) / n
@@ -136,12 +145,12 @@ class Moments:
     @property
     def mean_x(self) -> Floats:
         """Mean of x per participant in stored units (0 for a participant without pairs)."""
-        return _mean(self.sum_x, self.n, self.origin_x)
+        return mean_of(self.sum_x, self.n, self.origin_x)
 
     @property
     def mean_y(self) -> Floats:
         """Mean of y per participant in stored units (0 for a participant without pairs)."""
-        return _mean(self.sum_y, self.n, self.origin_y)
+        return mean_of(self.sum_y, self.n, self.origin_y)
 
     def within(self, x_scale: float = 1, y_scale: float = 1) -> Within:
         """Means and centred sums of squares, x divided by ``x_scale`` and y by ``y_scale``.
@@ -153,8 +162,8 @@ class Moments:
         ss_xx = self._centred("sum_xx", "sum_x", "sum_x")
         ss_yy = self._centred("sum_yy", "sum_y", "sum_y")
         if not self.exact:
-            ss_xx = _clear_rounding(ss_xx, self.sum_xx, self.n, self.mean_x)
-            ss_yy = _clear_rounding(ss_yy, self.sum_yy, self.n, self.mean_y)
+            ss_xx = clear_rounding(ss_xx, self.sum_xx, self.n, self.mean_x)
+            ss_yy = clear_rounding(ss_yy, self.sum_yy, self.n, self.mean_y)
         ss_xy = np.where((ss_xx > 0) & (ss_yy > 0), self._centred("sum_xy", "sum_x", "sum_y"), 0.0)
         return Within(
             n=self.n.astype(np.float64),
@@ -183,14 +192,8 @@ class Moments:
         return _merge_about_means(left, right)
 
     def _centred(self, product: str, first: str, second: str) -> Floats:
-        """Σ(a − mean a)(b − mean b) per participant, exact before the last division for ints."""
-        ab, a, b = (getattr(self, name) for name in (product, first, second))
-        n = np.maximum(self.n, 1)
-        if not self.exact:
-            return np.asarray(ab - a * b / n, dtype=np.float64)
-        if _largest(n) * _largest(ab) > _SAFE or _largest(a) * _largest(b) > _SAFE:
-            ab, a, b, n = (column.astype(object) for column in (ab, a, b, n))
-        return np.asarray((n * ab - a * b) / n, dtype=np.float64)
+        """Σ(a − mean a)(b − mean b) per participant."""
+        return centred(self.n, *(getattr(self, name) for name in (product, first, second)))
 
     def _take(self, index: Ints) -> Self:
         columns: dict[str, Any] = {name: getattr(self, name)[index] for name in ("n", *_SUMS)}
@@ -205,63 +208,10 @@ def _order(label: Label) -> tuple[bool, Label]:
     return isinstance(label, str), label
 
 
-def _as_ratings(values: ArrayLike, name: str) -> Sums:
-    column = np.asarray(values)
-    if column.dtype.kind in "bui" or column.size == 0:
-        return column.astype(np.int64)
-    column = column.astype(np.float64)
-    if not np.all(np.isfinite(column)):
-        row = int(np.flatnonzero(~np.isfinite(column))[0])
-        raise ValueError(f"{name} of row {row} is {column[row]}: only complete pairs can be summed")
-    return column
-
-
-def _as_sums(values: ArrayLike, name: str) -> Sums:
-    """Whole numbers (int, Decimal) as int64, everything else as float64."""
-    column = np.asarray(values)
-    if column.dtype.kind in "bui" or column.size == 0:
-        return column.astype(np.int64)
-    if column.dtype == object and all(value == int(value) for value in column):
-        try:
-            return np.array([int(value) for value in column], dtype=np.int64)
-        except OverflowError:
-            raise ValueError(f"{name} does not fit in 64 bits") from None
-    column = column.astype(np.float64)
-    if not np.all(np.isfinite(column)):
-        raise ValueError(f"{name} has a missing or infinite value")
-    return column
-
-
-def _largest(column: NDArray[Any]) -> float:
-    return float(max(abs(int(column.max())), abs(int(column.min())))) if column.size else 0.0
-
-
-def _refuse_overflow(x: Sums, y: Sums) -> None:
-    if len(x) * max(_largest(x), _largest(y)) ** 2 > _SAFE:
-        raise ValueError("integers this large cannot be summed in 64 bits; pass them as floats")
-
-
 def _sums(row: NDArray[np.intp], size: int, x: Sums, y: Sums) -> dict[str, Any]:
-    """Σx, Σy, Σxx, Σxy, Σyy by row label; integer addition for integers."""
-    columns: dict[str, Sums] = dict(zip(_SUMS, (x, y, x * x, x * y, y * y), strict=True))
-    if x.dtype == np.float64:
-        return {name: np.bincount(row, column, size) for name, column in columns.items()}
-    totals: dict[str, Sums] = {name: np.zeros(size, dtype=np.int64) for name in columns}
-    for name, column in columns.items():
-        np.add.at(totals[name], row, column)
-    return totals
-
-
-def _mean(total: Sums, n: Ints, origin: Floats | None) -> Floats:
-    mean = np.asarray(total / np.maximum(n, 1), dtype=np.float64)
-    return mean if origin is None else mean + origin
-
-
-def _clear_rounding(ss: Floats, raw: Sums, n: Ints, mean: Floats) -> Floats:
-    """Zero where a sum of squares is no more than the rounding of its parts."""
-    noise = _ROUNDING * np.abs(raw) + n * (_ROUNDING * mean) ** 2
-    # About the mean, the raw sum *is* the sum of squares: only the second part can bind.
-    return np.where(ss > noise, ss, 0.0)
+    """Σx, Σy, Σxx, Σxy, Σyy by row label."""
+    columns = zip(_SUMS, (x, y, x * x, x * y, y * y), strict=True)
+    return {name: sum_by(row, size, column) for name, column in columns}
 
 
 def _spread_out(moments: Moments, names: tuple[Label, ...]) -> Moments:

@@ -1,11 +1,12 @@
 """The REML criterion of a random intercept and slope, and its optimum.
 
-Because stress is centred within participants, a participant's share of the model is the
-2 × 2 matrix G = diag(n, SS) and the pair z = (mean of craving, own slope): every column of X is
-a multiple of 1 or of the centred stress, X_i = Z_i A_i. With D the random effects' covariance
-relative to σ² and W = G (I + D G)⁻¹,
+A participant's share of the model is the 2 × 2 matrix G = Z'Z, the pair z (own intercept and
+slope) and a 2 × p matrix A: what of X_i lies along Z_i is Z_i A_i. What is orthogonal to Z_i (X⊥,
+y⊥; nothing in the model of stress alone) never meets D. With D the random effects' covariance
+relative to σ² and W = Z'V⁻¹Z = G (I + D G)⁻¹,
 
-    X'V⁻¹X = Σ A'WA,    β = (X'V⁻¹X)⁻¹ Σ A'Wz,    r² = Σ SS_residual + Σ (z − Aβ)'W(z − Aβ),
+    X'V⁻¹X = Σ A'WA + X⊥'X⊥,    β = (X'V⁻¹X)⁻¹ Σ (A'Wz + X⊥'y⊥),
+    r² = Σ SS_residual + |y⊥ − X⊥β|² + (z − Aβ)'W(z − Aβ),
     d = Σ log|I + D G| + log|X'V⁻¹X| + (N − p)(1 + log(2π r²/(N − p))),
 
 which is the profiled REML deviance of Bates, Mächler, Bolker & Walker (2015, eq. 42) with
@@ -18,6 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,21 +28,30 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 _CHUNK = 4096  # participants per pass: the working arrays stay in cache
+_ARRAYS = ("n", "ss", "level", "slope", "on_level", "on_slope")
 _MAX_STEPS = 200
 _SNAP = 1e-5
-# The directions d00, d01, d11 of D, and where each element of a symmetric 2 × 2 is packed.
-_BASIS = np.array([[[1, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]], dtype=np.float64)
+# The directions E of D (d00, d01, d11), and where each element of a symmetric 2 × 2 is packed.
+DIRECTIONS = np.array([[[1, 0], [0, 0]], [[0, 1], [1, 0]], [[0, 0], [0, 1]]], dtype=np.float64)
 _PACKED = np.array([[0, 1], [1, 2]])
+
+
+class Rest(NamedTuple):
+    """X⊥ (P × m × p) and y⊥ (P × m): m rows that stand for a participant's rows outside Z."""
+
+    x: Floats
+    y: Floats
 
 
 @dataclass(frozen=True)
 class Summaries:
-    """What the criterion needs of P participants.
+    """What the criterion needs of P participants and p fixed effects.
 
-    n, ss, level, slope: number of pairs, SS of stress, mean of craving, own slope (length P; a
-    slope is 0 where ss is 0). on_level (P × p0) and on_slope (P × p1): the multipliers of 1 and
-    of the centred stress. residual: Σ SS about own lines. Coefficients come in the order
-    [on_level, on_slope].
+    n, cross, ss: Z'Z packed, with ``cross`` None where the predictor is centred (length P).
+    level, slope: own intercept and slope of the outcome on Z (a slope is 0 where the predictor
+    does not vary). on_level (P × p0) and on_slope (P × p1): the rows of A, of the columns at
+    ``level_at`` and ``slope_at``; other columns have zeros there. residual: Σ SS that no column
+    touches. rest: X⊥ and y⊥, None where there are none.
     """
 
     n: Floats
@@ -48,12 +60,18 @@ class Summaries:
     slope: Floats
     on_level: Floats
     on_slope: Floats
+    level_at: tuple[int, ...]
+    slope_at: tuple[int, ...]
     residual: float
+    cross: Floats | None = None
+    rest: Rest | None = None
 
     @property
     def n_terms(self) -> int:
         """p, the number of fixed effects."""
-        return int(self.on_level.shape[1] + self.on_slope.shape[1])
+        if self.rest is not None:
+            return int(self.rest.x.shape[2])
+        return 1 + max(*self.level_at, *self.slope_at)
 
     @property
     def error_df(self) -> float:
@@ -65,10 +83,61 @@ class Summaries:
         if len(self.n) <= _CHUNK:
             yield self
             return
-        arrays = ("n", "ss", "level", "slope", "on_level", "on_slope")
         for start in range(0, len(self.n), _CHUNK):
             part = slice(start, start + _CHUNK)
-            yield replace(self, **{name: getattr(self, name)[part] for name in arrays})
+            yield replace(
+                self,
+                **{name: getattr(self, name)[part] for name in _ARRAYS},
+                cross=None if self.cross is None else self.cross[part],
+                rest=None if self.rest is None else Rest(self.rest.x[part], self.rest.y[part]),
+            )
+
+    @cached_property
+    def constants(self) -> Constants:
+        """Σ X⊥'X⊥, X⊥'y⊥ and y⊥'y⊥, which no variance touches."""
+        p = self.n_terms
+        if self.rest is None:
+            return Constants(np.zeros((p, p)), np.zeros(p), 0.0)
+        x, y = self.rest.x.reshape(-1, p), self.rest.y.reshape(-1)
+        return Constants(x.T @ x, x.T @ y, float(y @ y))
+
+    def rows(self) -> Rows:
+        """A few rows that stand for all of a participant's: the same X'X, X'Z, Z'Z, X'y, Z'y.
+
+        With R'R = Z'Z they are RA, R and Rz, followed by X⊥, 0 and y⊥.
+        """
+        count, rest = len(self.n), self.rest
+        k = 2 if rest is None else 2 + rest.y.shape[1]
+        x, z, y = np.zeros((count, k, self.n_terms)), np.zeros((count, k, 2)), np.zeros((count, k))
+        root_n = np.sqrt(self.n)
+        z[:, 0, 0], z[:, 1, 1] = root_n, np.sqrt(self.ss)
+        if self.cross is not None:
+            z[:, 0, 1] = self.cross / root_n
+            z[:, 1, 1] = np.sqrt(np.maximum(self.ss - z[:, 0, 1] ** 2, 0.0))
+        x[:, 0, self.level_at] = z[:, 0, 0, None] * self.on_level
+        x[:, 0, self.slope_at] += z[:, 0, 1, None] * self.on_slope
+        x[:, 1, self.slope_at] = z[:, 1, 1, None] * self.on_slope
+        y[:, 0] = z[:, 0, 0] * self.level + z[:, 0, 1] * self.slope
+        y[:, 1] = z[:, 1, 1] * self.slope
+        if rest is not None:
+            x[:, 2:], y[:, 2:] = rest.x, rest.y
+        return Rows(x, z, y)
+
+
+class Constants(NamedTuple):
+    """Sums over the rows outside Z."""
+
+    xx: Floats
+    xy: Floats
+    yy: float
+
+
+class Rows(NamedTuple):
+    """x (P × k × p), z (P × k × 2) and y (P × k)."""
+
+    x: Floats
+    z: Floats
+    y: Floats
 
 
 @dataclass(frozen=True)
@@ -78,6 +147,8 @@ class Criterion:
     deviance = log_dets + (N − p)(1 + log(2π r²/(N − p))); unscaled_vcov is (X'V⁻¹X)⁻¹, so that
     the covariance of β is σ² times it; vcov_slopes (3 × p × p) are its derivatives in θ;
     log_dets_hessian, r2_gradient and r2_hessian belong to the two parts of the deviance.
+    In the directions E of D rather than θ: ``weighted`` is Σ A'WEWA (3 × p × p), score and
+    information are the gradient of log_dets and minus its Hessian, which is REML's expected one.
     """
 
     theta: Floats
@@ -91,6 +162,9 @@ class Criterion:
     r2_gradient: Floats
     r2_hessian: Floats
     log_dets_hessian: Floats
+    weighted: Floats
+    score: Floats
+    information: Floats
 
 
 def relative_covariance(theta: Floats) -> Floats:
@@ -99,50 +173,63 @@ def relative_covariance(theta: Floats) -> Floats:
     return np.asarray(factor @ factor.T)
 
 
-def weights(n: Floats, ss: Floats, covariance: Floats) -> tuple[Floats, Floats]:
+def weights(part: Summaries, covariance: Floats) -> tuple[Floats, Floats]:
     """|I + D G| (length P) and W packed as (w00, w01, w11) (3 × P).
 
-    W is Z'V⁻¹Z; no step cancels, and a participant with ss = 0 just has w01 = w11 = 0.
+    W = (G + |G| adj D) / |I + D G| is Z'V⁻¹Z; no step cancels, and a participant whose predictor
+    does not vary is no exception.
     """
     d00, d01, d11 = covariance[0, 0], covariance[0, 1], covariance[1, 1]
     area = max(d00 * d11 - d01 * d01, 0.0)
-    det = 1 + d00 * n + d11 * ss + area * n * ss
-    return det, np.stack([n + d11 * n * ss, -d01 * n * ss, ss + d00 * n * ss]) / det
+    cross = 0.0 if part.cross is None else part.cross
+    whole = part.n * part.ss - cross * cross
+    det = 1 + d00 * part.n + 2 * d01 * cross + d11 * part.ss + area * whole
+    packed = [part.n + d11 * whole, cross - d01 * whole, part.ss + d00 * whole]
+    return det, np.stack(packed) / det
 
 
 def residuals(part: Summaries, beta: Floats, w: Floats) -> tuple[Floats, Floats]:
     """e = z − Aβ and u = We = Z'V⁻¹(y − Xβ), each 2 × P."""
-    p0 = part.on_level.shape[1]
-    e = np.stack([part.level - part.on_level @ beta[:p0], part.slope - part.on_slope @ beta[p0:]])
+    on_level, on_slope = beta[list(part.level_at)], beta[list(part.slope_at)]
+    e = np.stack([part.level - part.on_level @ on_level, part.slope - part.on_slope @ on_slope])
     return e, np.stack([w[0] * e[0] + w[1] * e[1], w[1] * e[0] + w[2] * e[1]])
 
 
 def leverage(part: Summaries, vcov: Floats) -> Floats:
     """A C A' packed (3 × P) for a p × p matrix C."""
-    p0 = part.on_level.shape[1]
     level, slope = part.on_level, part.on_slope
+    levels, slopes = np.array(part.level_at), np.array(part.slope_at)
     return np.stack(
         [
-            np.einsum("ij,ij->i", level @ vcov[:p0, :p0], level),
-            np.einsum("ij,ij->i", level @ vcov[:p0, p0:], slope),
-            np.einsum("ij,ij->i", slope @ vcov[p0:, p0:], slope),
+            np.einsum("ij,ij->i", level @ vcov[np.ix_(levels, levels)], level),
+            np.einsum("ij,ij->i", level @ vcov[np.ix_(levels, slopes)], slope),
+            np.einsum("ij,ij->i", slope @ vcov[np.ix_(slopes, slopes)], slope),
         ]
     )
 
 
-def _cross(part: Summaries, m: Floats) -> Floats:
+def crossed(part: Summaries, m: Floats) -> Floats:
     """Σ A'MA (p × p) for one symmetric M per participant, packed 3 × P."""
     level, slope = part.on_level, part.on_slope
+    levels, slopes = np.array(part.level_at), np.array(part.slope_at)
     corner = (level.T * m[1]) @ slope
-    return np.block([[(level.T * m[0]) @ level, corner], [corner.T, (slope.T * m[2]) @ slope]])
+    total = np.zeros((part.n_terms, part.n_terms))
+    total[np.ix_(levels, levels)] = (level.T * m[0]) @ level
+    total[np.ix_(slopes, slopes)] += (slope.T * m[2]) @ slope
+    total[np.ix_(levels, slopes)] += corner
+    total[np.ix_(slopes, levels)] += corner.T
+    return total
 
 
 def _project(part: Summaries, first: Floats, second: Floats) -> Floats:
     """Σ A'v (length p) for one pair v per participant."""
-    return np.concatenate([first @ part.on_level, second @ part.on_slope])
+    total = np.zeros(part.n_terms)
+    total[list(part.level_at)] = first @ part.on_level
+    total[list(part.slope_at)] += second @ part.on_slope
+    return total
 
 
-def _sandwich(w: Floats, k: Floats) -> Floats:
+def sandwich(w: Floats, k: Floats) -> Floats:
     """W K W packed (3 × P)."""
     t00, t01 = w[0] * k[0] + w[1] * k[1], w[0] * k[1] + w[1] * k[2]
     t10, t11 = w[1] * k[0] + w[2] * k[1], w[1] * k[1] + w[2] * k[2]
@@ -171,12 +258,11 @@ class _Sums:
 
 def _first_pass(summaries: Summaries, covariance: Floats) -> tuple[float, Floats, Floats]:
     """Σ log|I + D G|, X'V⁻¹X and X'V⁻¹y."""
-    p = summaries.n_terms
-    log_det, xx, xy = 0.0, np.zeros((p, p)), np.zeros(p)
+    log_det, xx, xy = 0.0, summaries.constants.xx.copy(), summaries.constants.xy.copy()
     for part in summaries.chunks():
-        det, w = weights(part.n, part.ss, covariance)
+        det, w = weights(part, covariance)
         log_det += float(np.log(det).sum())
-        xx += _cross(part, w)
+        xx += crossed(part, w)
         z0, z1 = part.level, part.slope
         xy += _project(part, w[0] * z0 + w[1] * z1, w[1] * z0 + w[2] * z1)
     return log_det, xx, xy
@@ -184,17 +270,17 @@ def _first_pass(summaries: Summaries, covariance: Floats) -> tuple[float, Floats
 
 def _second_pass(part: Summaries, covariance: Floats, beta: Floats, vcov: Floats) -> _Sums:
     """With E one of the directions of D: t = Σ A'WEWA, g = Σ A'WEu; q = WKW with K = A C A'."""
-    _, w = weights(part.n, part.ss, covariance)
+    _, w = weights(part, covariance)
     e, u = residuals(part, beta, w)
-    q = _sandwich(w, leverage(part, vcov))
+    q = sandwich(w, leverage(part, vcov))
     uu = np.stack([u[0] * u[0], u[0] * u[1], u[1] * u[1]])
     square = w * w
     w01, w02, w12 = w[0] * w[1], w[0] * w[2], w[1] * w[2]
     t = np.stack(
         [
-            _cross(part, np.stack([square[0], w01, square[1]])),
-            _cross(part, np.stack([2 * w01, w02 + square[1], 2 * w12])),
-            _cross(part, np.stack([square[1], w12, square[2]])),
+            crossed(part, np.stack([square[0], w01, square[1]])),
+            crossed(part, np.stack([2 * w01, w02 + square[1], 2 * w12])),
+            crossed(part, np.stack([square[1], w12, square[2]])),
         ]
     )
     g = np.stack(
@@ -220,7 +306,7 @@ def _second_pass(part: Summaries, covariance: Floats, beta: Floats, vcov: Floats
 def _bilinear(m: Floats) -> Floats:
     """Σ tr(E W F R) over the directions E, F (3 × 3), from m = Σ w r' of packed W and R."""
     full = m[_PACKED[:, :, None, None], _PACKED[None, None]]
-    form = np.einsum("iab,jcd,bcda->ij", _BASIS, _BASIS, full)
+    form = np.einsum("iab,jcd,bcda->ij", DIRECTIONS, DIRECTIONS, full)
     return np.asarray((form + form.T) / 2)
 
 
@@ -260,14 +346,14 @@ def _assemble(
     beta: Floats,
     sums: _Sums,
 ) -> Criterion:
-    df, r2 = summaries.error_df, summaries.residual + sums.r2
+    outside = summaries.constants
+    rest = outside.yy - 2 * float(beta @ outside.xy) + float(beta @ outside.xx @ beta)
+    df, r2 = summaries.error_df, summaries.residual + rest + sums.r2
     twice = np.array([1.0, 2.0, 1.0])
     c_t = vcov @ sums.t
-    dets = _chain(
-        theta,
-        twice * (sums.w - sums.q),
-        _bilinear(2 * sums.w_q - sums.w_w) - np.einsum("iab,jba->ij", c_t, c_t),
-    )
+    score = twice * (sums.w - sums.q)
+    bend = _bilinear(2 * sums.w_q - sums.w_w) - np.einsum("iab,jba->ij", c_t, c_t)
+    dets = _chain(theta, score, bend)
     r2_parts = _chain(
         theta, -twice * sums.uu, 2 * _bilinear(sums.w_uu) - 2 * sums.g @ vcov @ sums.g.T
     )
@@ -286,6 +372,9 @@ def _assemble(
         r2_gradient=r2_parts[0],
         r2_hessian=r2_parts[1],
         log_dets_hessian=dets[1],
+        weighted=sums.t,
+        score=score,
+        information=-bend,
     )
 
 

@@ -8,7 +8,7 @@ agreement of everything that depends on θ to first order; the log-likelihood do
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from analytics.csv_rows import Columns, Pairs, read_pairs
 from analytics.mixed_model import MixedModel, fit_mixed_model
 from analytics.moments import Moments
-from analytics.reml import Summaries, evaluate
+from analytics.reml import evaluate
 from tests.real_data import real_data
 
 Floats = NDArray[np.float64]
@@ -290,7 +290,7 @@ def test_the_criterion_is_the_dense_deviance_wherever_it_is_asked(theta: Sequenc
     summaries = trial.fit().engine.summaries
     # The engine's own units differ from the rows' by constants: compare differences of deviances.
     engine = trial.fit().engine
-    unit = engine.level_unit / engine.slope_unit
+    unit = engine.units.x
 
     def both(at: Sequence[float]) -> Floats:
         factor = np.array([[at[0], 0], [at[1] / unit, at[2] / unit]])
@@ -317,8 +317,8 @@ def test_gradient_and_hessian_are_those_of_finite_differences(theta: Sequence[fl
 def test_participants_in_chunks_add_up_to_the_same_criterion() -> None:
     one = small_trial().fit().engine.summaries
     arrays = ("n", "ss", "level", "slope", "on_level", "on_slope")
-    tall = {name: np.concatenate([getattr(one, name)] * 700) for name in arrays}
-    many = Summaries(**tall, residual=700 * one.residual)
+    tall: dict[str, Any] = {name: np.concatenate([getattr(one, name)] * 700) for name in arrays}
+    many = replace(one, **tall, residual=700 * one.residual)
     at = np.array([0.8, 0.1, 0.4])
     parts = [evaluate(part, at) for part in many.chunks()]
     assert len(parts) == 3
@@ -334,9 +334,9 @@ def test_prediction_errors_are_those_of_the_mixed_model_equations() -> None:
     theta = model.engine.criterion.theta
     factor = np.array([[theta[0], 0], [theta[1], theta[2]]])
     d = factor @ factor.T
-    p0, p = s.on_level.shape[1], s.n_terms
+    p = s.n_terms
     design = np.zeros((14, 2, p))
-    design[:, 0, :p0], design[:, 1, p0:] = s.on_level, s.on_slope
+    design[:, 0, s.level_at], design[:, 1, s.slope_at] = s.on_level, s.on_slope
     gram = np.stack([np.diag(pair) for pair in zip(s.n, s.ss, strict=True)])
     left = np.zeros((p + 28, p + 28))
     left[:p, :p] = np.einsum("ira,irs,isb->ab", design, gram, design)
@@ -348,9 +348,8 @@ def test_prediction_errors_are_those_of_the_mixed_model_equations() -> None:
     inverse = np.linalg.inv(left)
     for i in range(14):
         pick = np.zeros(p + 28)
-        pick[:p], pick[p + 2 * i + 1] = design[i, 1], 1
-        error = np.sqrt(pick @ inverse @ pick) * model.sd_residual * model.engine.slope_unit
-        error /= model.engine.level_unit
+        pick[:p], pick[p + 2 * i + 1] = model.engine.own_slope[i], 1
+        error = np.sqrt(pick @ inverse @ pick) * model.sd_residual / model.engine.units.x
         assert model.personal.prediction_error[i] == pytest.approx(error, rel=1e-9)
 
 
