@@ -11,6 +11,7 @@ from django.utils import timezone
 from analytics.coupling import estimate_couplings
 from ema import audit, studies
 from ema.models import Study
+from ema.questionnaires import drafts
 from tests.analytics.answers import make_trial
 
 if TYPE_CHECKING:
@@ -34,7 +35,20 @@ PAGES = {
     ],
     "investigator": ["/studies/", "/studies/relief/snapshots/"],
     "statistician": ["/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"],
-    "administrator": ["/admin/", "/admin/ema/study/", "/admin/ema/study/add/", "/admin/auth/user/"],
+    "administrator": [
+        "/admin/",
+        "/admin/ema/study/",
+        "/admin/ema/study/add/",
+        "/admin/auth/user/",
+        "/admin/ema/questionnaireversion/",
+        "/admin/ema/questionnaireversion/add/",
+        "/admin/ema/questionnaireversion/default/",
+        "/admin/ema/questionnaireversion/import/",
+        *(
+            f"/admin/ema/questionnaireversion/{{draft}}/{name}/"
+            for name in ("change", "preview", "publish", "copy")
+        ),
+    ],
 }
 
 pytestmark = [
@@ -55,8 +69,14 @@ def study(transactional_db: None) -> Study:
 
 
 @pytest.fixture
-def chromium(study: Study) -> Iterator["Browser"]:
-    """After the study is made: Playwright's event loop keeps Django from querying beside it."""
+def draft(study: Study) -> int:
+    """A draft of the default questionnaire."""
+    return drafts.start_from_default(study=study, actor=audit.COMMAND).pk
+
+
+@pytest.fixture
+def chromium(draft: int) -> Iterator["Browser"]:
+    """After the records are made: Playwright's event loop keeps Django from querying beside it."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -70,6 +90,7 @@ def chromium(study: Study) -> Iterator["Browser"]:
 def test_pages_open_without_complaint_and_fit(
     live_server: "LiveServer",
     chromium: "Browser",
+    draft: int,
     role: str,
     width: int,
 ) -> None:
@@ -81,7 +102,7 @@ def test_pages_open_without_complaint_and_fit(
     page.fill("#id_username", role)
     page.fill("#id_password", PASSWORD)
     page.click("input[type=submit]")
-    for path in PAGES[role]:
+    for path in (path.format(draft=draft) for path in PAGES[role]):
         answer = page.goto(f"{live_server.url}{path}")
         assert answer
         assert answer.status == 200, path

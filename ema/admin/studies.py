@@ -1,4 +1,4 @@
-"""What an administrator sets up: studies, sites, arms, phases, questionnaires, roles."""
+"""What an administrator sets up: studies, sites, arms, phases, roles."""
 
 from typing import Any
 
@@ -16,11 +16,8 @@ from ema.audit import Actor
 from ema.models import (
     Arm,
     AuditEvent,
-    Item,
     Membership,
     Phase,
-    Questionnaire,
-    QuestionnaireVersion,
     Site,
     Study,
 )
@@ -136,47 +133,6 @@ class StudyAdmin(SetUpAdmin):
                 self.message_user(request, str(error), messages.ERROR)
             else:
                 self.message_user(request, f"Study {study} has started.", messages.SUCCESS)
-
-
-@admin.register(Questionnaire)
-class QuestionnaireAdmin(SetUpAdmin):
-    list_display = ["key", "study", "title"]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[str]:
-        """Phones and tables name a published questionnaire by its key."""
-        is_published = obj is not None and obj.versions.published().exists()
-        return ["study", "key"] if is_published else []
-
-
-class ItemInline(admin.StackedInline[Item, QuestionnaireVersion]):
-    model = Item
-    extra = 1
-
-
-@admin.register(QuestionnaireVersion)
-class QuestionnaireVersionAdmin(SetUpAdmin):
-    """A published version never changes: copy it to a new version instead."""
-
-    list_display = ["questionnaire", "version", "published_at", "sha256"]
-    inlines = [ItemInline]
-    actions = ["publish"]
-
-    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
-        is_published = obj is not None and obj.published_at is not None
-        return super().has_change_permission(request, obj) and not is_published
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
-        return self.has_change_permission(request, obj)
-
-    @admin.action(description="Publish: the version never changes again", permissions=["change"])
-    def publish(self, request: HttpRequest, queryset: QuerySet[QuestionnaireVersion]) -> None:
-        for version in queryset:
-            try:
-                studies.publish(version=version, now=timezone.now(), actor=actor(request))
-            except studies.NotReady as error:
-                self.message_user(request, str(error), messages.ERROR)
-            else:
-                self.message_user(request, f"{version} is published.", messages.SUCCESS)
 
 
 class MembershipForm(forms.ModelForm[Membership]):

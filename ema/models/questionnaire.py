@@ -14,7 +14,6 @@ from ema.models.study import Study
 
 FORMAT = "fourbeat-questionnaire/1"
 MOST_DECIMALS = 4
-Texts = dict[str, str]
 
 
 def first_language() -> list[str]:
@@ -118,21 +117,25 @@ def document_of(version: QuestionnaireVersion, items: Iterable["Item"]) -> dict[
     }
 
 
-def _in_order(texts: Texts, languages: list[str]) -> Texts:
+def _in_order(texts: Any, languages: list[str]) -> Any:
     """Texts in the order of the languages, whatever order the database keeps keys in."""
+    if not isinstance(texts, dict):
+        return texts  # a draft may hold anything; what is wrong is said when it is checked
     ordered = {language: texts[language] for language in languages if language in texts}
     return {**ordered, **texts}
 
 
-def _options(options: list[dict[str, Any]], languages: list[str]) -> list[dict[str, Any]]:
-    return [
-        {
-            "value": each["value"],
-            "label": _in_order(each["label"], languages),
-            **({"exclusive": True} if each.get("exclusive") else {}),
-        }
-        for each in options
-    ]
+def _options(options: Any, languages: list[str]) -> Any:
+    return [_option(each, languages) for each in options] if isinstance(options, list) else options
+
+
+def _option(option: Any, languages: list[str]) -> Any:
+    if not isinstance(option, dict) or not {"value", "label"} <= set(option):
+        return option
+    ordered = {"value": option["value"], "label": _in_order(option["label"], languages)}
+    exclusive = {"exclusive": True} if option.get("exclusive") is True else {}
+    others = {k: v for k, v in option.items() if k not in ("value", "label", "exclusive")}
+    return {**ordered, **exclusive, **others}
 
 
 class Kind(models.TextChoices):
@@ -246,7 +249,9 @@ class Item(models.Model):
             "recall": self.recall,
             "required": self.required,
             "skip_reasons": self.skip_reasons,
-            "show_if": branching.normal(self.show_if),
+            "show_if": branching.normal(self.show_if)
+            if branching.is_readable(self.show_if)
+            else self.show_if,
             **own,
         }
         if "options" in every:

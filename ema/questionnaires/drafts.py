@@ -80,10 +80,13 @@ def _item(version: QuestionnaireVersion, position: int, content: dict[str, Any])
 
 @transaction.atomic
 def copy(*, version: QuestionnaireVersion, actor: Actor) -> QuestionnaireVersion:
-    """A new draft with the same content under the next number."""
+    """A new draft with the same content under the next number; Refused where it is not sound."""
     study = Study.objects.select_for_update().get(pk=version.questionnaire.study_id)
     number = next_version(study, version.questionnaire.key)
     document = version.document() | {"version": number}
+    wrong = checks.faults(document) if version.items.exists() else []
+    if wrong:
+        raise Refused(wrong)
     return _made(study, document, actor, "questionnaire.copied")
 
 
@@ -93,6 +96,25 @@ def start_from_default(*, study: Study, actor: Actor) -> QuestionnaireVersion:
     Study.objects.select_for_update().get(pk=study.pk)
     document = default.document(next_version(study, default.KEY))
     return _made(study, document, actor, "questionnaire.added")
+
+
+def save(*, version: QuestionnaireVersion) -> Any:
+    """Save a draft without its items; what it was before, None for a new one: it gets a number."""
+    study = Study.objects.select_for_update().get(pk=version.questionnaire.study_id)
+    standing = QuestionnaireVersion.objects.filter(pk=version.pk).first()
+    before = standing.document() if standing else None
+    if standing is None:
+        version.version = next_version(study, version.questionnaire.key)
+    version.save()
+    return before
+
+
+def record_change(*, version: QuestionnaireVersion, before: Any, actor: Actor) -> None:
+    """Write down what changed, if anything did."""
+    after = version.document()
+    if before != after:
+        action = "questionnaire.changed" if before else "questionnaire.added"
+        record(version=version, actor=actor, action=action, before=before, after=after)
 
 
 def record(

@@ -175,8 +175,9 @@ def test_an_administrator_sets_up_a_study_and_starts_it() -> None:
     Item.objects.create(
         version=version, key="stress", role="stress", position=1, label={"en": "Stress"}
     )
-    publish = {"action": "publish", "_selected_action": [version.pk]}
-    page(client.post("/admin/ema/questionnaireversion/", publish, follow=True))
+    publish = f"/admin/ema/questionnaireversion/{version.pk}/publish/"
+    assert "Once it is published it never changes again" in page(client.get(publish))
+    page(client.post(publish, follow=True))
     assert "has started" in page(client.post("/admin/ema/study/", start, follow=True))
     begun = AuditEvent.objects.get(action="study.started")
     study.refresh_from_db()

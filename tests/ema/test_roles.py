@@ -119,6 +119,7 @@ def test_no_lookup_leads_from_a_list_to_an_arm(study: Study, role: str, asked: s
         "../auth/user/?password__startswith=argon2",
         "../auth/user/?memberships__study__allocations=1",
         "questionnaire/?study__allocations=1",
+        "questionnaireversion/?questionnaire__study__allocations=1",
     ],
 )
 def test_no_lookup_leads_an_administrator_to_an_arm(study: Study, asked: str) -> None:

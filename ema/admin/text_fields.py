@@ -1,0 +1,130 @@
+"""Form fields for texts by language, choices and lists of codes: lines that people can write."""
+
+import json
+import re
+from typing import Any
+
+from django import forms
+
+from ema.questionnaires.checks import WHOLE
+
+LINE = re.compile(r"\s*([a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*)\s*:(.*)")
+NEXT_LABEL = re.compile(r"\s\|\s+(?=[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*\s*:)")
+
+
+class LinesField(forms.CharField):
+    """JSON that is written as lines. `read` and `written` are each other's opposites."""
+
+    rows = 2
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": self.rows, "class": "vLargeTextField"})
+        super().__init__(**{"required": False, "widget": widget, **kwargs})
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value) or ""
+        return self.read([line for line in text.splitlines() if line.strip()])
+
+    def prepare_value(self, value: Any) -> Any:
+        if value is None or isinstance(value, str):
+            return value
+        try:
+            return "\n".join(self.written(value))
+        except (AttributeError, KeyError, TypeError, ValueError):
+            return json.dumps(value)  # a draft of another shape: to be seen, and put right
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return (self.to_python(data) or None) != (initial or None)
+        except forms.ValidationError:
+            return True
+
+    def validate(self, value: Any) -> None:
+        if self.required and not value:
+            raise forms.ValidationError(self.error_messages["required"], code="required")
+
+    def run_validators(self, value: Any) -> None:
+        """Meaning is checked with the whole questionnaire."""
+
+    def read(self, lines: list[str]) -> Any:
+        raise NotImplementedError
+
+    def written(self, value: Any) -> list[str]:
+        raise NotImplementedError
+
+
+def _texts(parts: list[str]) -> dict[str, str]:
+    texts: dict[str, str] = {}
+    for part in parts:
+        found = LINE.fullmatch(part)
+        if not found:
+            raise forms.ValidationError(
+                f"“{part.strip()}” names no language: write en: and the text after it."
+            )
+        if found[1] in texts:
+            raise forms.ValidationError(f"Language {found[1]} is there twice.")
+        texts[found[1]] = found[2].strip()
+    return texts
+
+
+class TextsField(LinesField):
+    """{"en": "…", "de": "…"}, a line each: `en: …`."""
+
+    def read(self, lines: list[str]) -> dict[str, str]:
+        return _texts(lines)
+
+    def written(self, value: Any) -> list[str]:
+        return [f"{language}: {text}" for language, text in dict(value).items()]
+
+
+class OptionsField(LinesField):
+    """Choices, a line each: `home | en: At home | de: Zu Hause`; `nobody!` excludes the others."""
+
+    rows = 6
+
+    def read(self, lines: list[str]) -> list[dict[str, Any]]:
+        return [self._option(line) for line in lines]
+
+    def _option(self, line: str) -> dict[str, Any]:
+        code, *labels = NEXT_LABEL.split(line)
+        code = code.strip()
+        exclusive = {"exclusive": True} if code.endswith("!") else {}
+        code = code.removesuffix("!").strip()
+        value = int(code) if WHOLE.fullmatch(code) else code
+        return {"value": value, "label": _texts(labels), **exclusive}
+
+    def written(self, value: Any) -> list[str]:
+        return [
+            " | ".join(
+                [f"{each['value']}{'!' if each.get('exclusive') else ''}"]
+                + [f"{language}: {text}" for language, text in each["label"].items()]
+            )
+            for each in value
+        ]
+
+
+class CodesField(LinesField):
+    """A list of words or numbers with spaces between them."""
+
+    rows = 1
+
+    def read(self, lines: list[str]) -> list[Any]:
+        words = " ".join(lines).replace(",", " ").split()
+        return [int(word) if WHOLE.fullmatch(word) else word for word in words]
+
+    def written(self, value: Any) -> list[str]:
+        return [" ".join(map(str, value))]
+
+
+class ConditionField(forms.JSONField):
+    """A condition as JSON; none is an empty field."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        widget = forms.Textarea(attrs={"rows": 2, "class": "vLargeTextField"})
+        super().__init__(**{"required": False, "widget": widget, **kwargs})
+
+    def prepare_value(self, value: Any) -> Any:
+        return super().prepare_value(value) if value else ""
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        return super().has_changed(initial or None, data)
