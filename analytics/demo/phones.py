@@ -11,13 +11,20 @@ import httpx
 import numpy as np
 
 from analytics import simulation
-from analytics.demo.study import COMPANY, PLACES, Cast, Wanted
+from analytics.demo.study import Cast, Wanted
 from analytics.simulation import People, Ratings
-from ema import enrolment, phones
+from ema import branching, enrolment, phones
 from ema.audit import COMMAND
 from ema.models import Participant
 from ema.phones import Card, Phone
+from ema.questionnaires import default
 
+ITEMS = default.document()["items"]
+# codes of the default questionnaire, and how often each is drawn
+PLACES = {"home": 0.55, "work": 0.2, "others_home": 0.07, "under_way": 0.1, "elsewhere": 0.08}
+NOBODY = "nobody"
+COMPANY = {NOBODY: 0.5, "partner": 0.15, "family": 0.15, "friends": 0.1, "colleagues": 0.1}
+REASONS = {"people": 0.35, "work_money": 0.25, "health": 0.25, "other": 0.15}
 ARMED_BEFORE = timedelta(hours=6)
 ARMED_AHEAD = timedelta(days=7)
 THREADS = 4
@@ -62,7 +69,12 @@ def live(wanted: Wanted, cast: Cast, owner: Owner, now: datetime) -> Counter[str
     person, rng = cast.people.one(owner.index), wanted.rng(3, owner.index)
     for given in given_at(due, participant, person, rng):
         if given.completed_at < min(now, given.card.expires_at):
-            phone.answer(given.card, given.values, given.completed_at, given.started_at)
+            phone.answer(
+                given.card,
+                given.values,
+                given.completed_at,
+                given.started_at,
+            )
     return phone.upload()
 
 
@@ -96,15 +108,21 @@ def given_at(
 
 
 def answers_of(ratings: Ratings, t: int, rng: np.random.Generator) -> Mapping[str, Any]:
-    """All items of one prompt: the three ratings, and a context that goes with them."""
+    """The items that one prompt shows: the three ratings, and a context that goes with them."""
     stress, craving, pain = (int(values[0, t]) for values in ratings[:3])
     mood = float(np.clip(70 - 0.4 * stress + rng.normal(0, 12), 0, 100))
-    return {
+    values = {
         "stress": stress,
         "craving": craving,
         "pain": pain,
         "mood": round(mood),
-        "place": PLACES[int(rng.choice(4, p=[0.55, 0.2, 0.1, 0.15]))],
-        "company": COMPANY[int(rng.integers(len(COMPANY)))],
+        "place": _drawn(rng, PLACES),
+        "company": sorted({_drawn(rng, COMPANY), _drawn(rng, COMPANY)} - {NOBODY}) or [NOBODY],
         "stressful_event": bool(rng.random() < 0.05 + 0.004 * stress),
+        "event_about": _drawn(rng, REASONS),
     }
+    return {key: values[key] for key in branching.shown(ITEMS, values)}
+
+
+def _drawn(rng: np.random.Generator, shares: Mapping[str, float]) -> str:
+    return str(rng.choice(list(shares), p=list(shares.values())))

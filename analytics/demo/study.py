@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 from django.contrib.auth.models import User
@@ -19,23 +18,19 @@ from ema.audit import COMMAND
 from ema.models import (
     Allocation,
     Arm,
-    Item,
     Participant,
     Phase,
-    Questionnaire,
-    QuestionnaireVersion,
     Site,
     Study,
     UrineTest,
 )
 from ema.models.study import Design, Masking, Role
+from ema.questionnaires import drafts
 
 SITES = (("north", "Northern clinic", "Europe/Brussels"), ("east", "Eastern clinic", "Europe/Kyiv"))
 CONTROL, TREATED = "placebo", "clonidine"
 TREATED_SHARE = 61 / 118
 URINE_WEEKDAYS = [1, 3, 5]  # Monday, Wednesday, Friday
-PLACES = ("home", "work or school", "on the way", "elsewhere")
-COMPANY = ("nobody", "family", "friends", "colleagues", "others")
 SIMULATED_SLUG = re.compile(r"(?:demo|drill)(?:-[0-9]+)?")
 ADMINISTRATOR = "administrator"
 
@@ -88,7 +83,7 @@ def create_study(wanted: Wanted, slug: str, now: datetime) -> Study:
         Site.objects.create(study=study, code=code, title=f"{title} (simulated)", zone=zone)
     for key in (CONTROL, TREATED):
         Arm.objects.create(study=study, key=key, title=key, is_reference=key == CONTROL)
-    version = _questionnaire(study)
+    version = drafts.start_from_default(study=study, actor=COMMAND)
     begins = now - timedelta(days=wanted.days + _recruiting(wanted) + 1)
     studies.publish(version=version, now=begins, actor=COMMAND)
     Phase.objects.create(
@@ -102,34 +97,6 @@ def create_study(wanted: Wanted, slug: str, now: datetime) -> Study:
     )
     studies.start(study=study, now=begins, actor=COMMAND)
     return study
-
-
-def _questionnaire(study: Study) -> QuestionnaireVersion:
-    questionnaire = Questionnaire.objects.create(study=study, key="hourly", title="The past hour")
-    version = QuestionnaireVersion.objects.create(questionnaire=questionnaire)
-    hour = "in the past hour"
-    items: list[dict[str, Any]] = [
-        {"key": "stress", "role": "stress", "label": "How stressed were you?", "recall": hour},
-        {"key": "craving", "role": "craving", "label": "How strong was craving?", "recall": hour},
-        {"key": "pain", "role": "pain", "label": "How much pain did you have?", "recall": hour},
-        {"key": "mood", "label": "How is your mood?"},
-        {"key": "place", "label": "Where are you?", "kind": "single", "options": PLACES},
-        {"key": "company", "label": "Who is with you?", "kind": "single", "options": COMPANY},
-        {
-            "key": "stressful_event",
-            "label": "Did something stressful happen?",
-            "kind": "yes_no",
-            "recall": hour,
-        },
-    ]
-    for position, item in enumerate(items, start=1):
-        options = [{"value": each, "label": {"en": each}} for each in item.pop("options", ())]
-        ranged = (
-            {} if item.get("kind", "slider") == "slider" else {"minimum": None, "maximum": None}
-        )
-        item["label"] = {"en": item["label"]}
-        Item.objects.create(version=version, position=position, options=options, **ranged, **item)
-    return version
 
 
 def _recruiting(wanted: Wanted) -> int:

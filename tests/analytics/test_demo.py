@@ -3,13 +3,18 @@
 import threading
 import time
 
+import numpy as np
 import pytest
 from django.db import connection
 
+from analytics import simulation
 from analytics.demo import study as demo_study
+from analytics.demo.phones import answers_of
 from analytics.demo.steps import DemoFailed
 from analytics.management.commands.demo import refuse_other_studies
 from analytics.study_names import numbered, one_at_a_time
+from ema.questionnaires import default
+from ema.questionnaires.answers import contradictions
 from tests import trial
 
 
@@ -47,3 +52,20 @@ def test_of_two_at_once_the_second_waits_for_its_name() -> None:
         order.append("first")
     other.join(10)
     assert order == ["first", "second"]
+
+
+def test_the_demo_answers_what_its_questionnaire_asks() -> None:
+    content = default.document()
+    content["items"] = [{"required": True, **item} for item in content["items"]]
+    rng = np.random.default_rng(7)
+    people = simulation.draw_people(rng, [True], simulation.PUBLISHED)
+    days, hours = np.arange(1, 201), np.full(200, 12.0)
+    ratings = simulation.draw_ratings(rng, people, days, hours)
+    follow_ups = 0
+    for t in range(200):
+        values = answers_of(ratings, t, rng)
+        sent = [{"item": key, "value": value} for key, value in values.items()]
+        assert contradictions(content, sent) == []
+        follow_ups += "event_about" in values
+        assert ("event_about" in values) is values["stressful_event"]
+    assert 0 < follow_ups < 200
