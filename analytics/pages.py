@@ -1,13 +1,10 @@
 """The pages of investigators and statisticians, in the look of the operators' admin."""
 
-from collections.abc import Callable
-from functools import wraps
-from typing import Any, Concatenate, ParamSpec
+from typing import Any
 
-from django.contrib import admin, messages
-from django.contrib.auth.decorators import login_required
+from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
+from django.shortcuts import get_object_or_404, redirect
 from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_GET, require_POST
@@ -22,30 +19,19 @@ from ema import access
 from ema.access import NoAccess
 from ema.audit import Actor
 from ema.models import Study
-
-P = ParamSpec("P")
-Page = Callable[Concatenate[HttpRequest, P], HttpResponse]
-
-
-def operators_page(page: Page[P]) -> Page[P]:
-    """For people who signed in; what they may not see looks as if it were not there."""
-
-    @login_required
-    @wraps(page)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        try:
-            return page(request, *args, **kwargs)
-        except NoAccess as error:
-            return _page(request, "not_found", "Not found", status=404, why=str(error))
-
-    return guarded
+from ema.pages import answer_page, links_of, operators_page
 
 
 @require_GET
 @operators_page
 def studies(request: HttpRequest) -> HttpResponse:
     mine = [
-        {"study": study, "may_compare": _may_compare(request, study), "may_read": may_read}
+        {
+            "study": study,
+            "may_compare": _may_compare(request, study),
+            "may_read": may_read,
+            "links": links_of(study, request.user),
+        }
         for study, may_read in _my_studies(request)
     ]
     return _page(request, "studies", "Studies", studies=mine)
@@ -124,11 +110,8 @@ def ask_for_snapshot(request: HttpRequest, slug: str) -> HttpResponse:
     return redirect("analytics:snapshots", slug=slug)
 
 
-def _page(
-    request: HttpRequest, template: str, title: str, *, status: int = 200, **context: Any
-) -> HttpResponse:
-    context |= admin.site.each_context(request) | {"title": title}
-    return render(request, f"analytics/{template}.html", context, status=status)
+def _page(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:
+    return answer_page(request, f"analytics/{template}.html", title, **context)
 
 
 def _shown(report: dict[str, Any]) -> dict[str, Any]:
