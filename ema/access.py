@@ -1,5 +1,7 @@
 """The only way to a record: every read asks here what this person or phone may see."""
 
+from collections.abc import Set as AbstractSet
+
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Q, QuerySet
 
@@ -43,7 +45,7 @@ def studies_for(user: User, *roles: str) -> QuerySet[Study]:
     return Study.objects.filter(pk__in=held.values("study_id"))
 
 
-def access_study(*, user: User, slug: str, roles: set[str]) -> Study:
+def access_study(*, user: User, slug: str, roles: AbstractSet[str]) -> Study:
     """The study, or NoAccess: an unknown study and a forbidden one look the same."""
     study = studies_for(user, *roles).filter(slug=slug).first()
     if study is None:
@@ -78,6 +80,16 @@ def sites_for(user: User, *roles: str) -> QuerySet[Site]:
     held = Membership.objects.filter(user_id=user.pk, role__in=roles)
     whole = held.filter(site=None).values("study_id")
     return Site.objects.filter(Q(study__in=whole) | Q(pk__in=held.values("site_id")))
+
+
+def only_sites_of(*, user: User, study: Study) -> list[str]:
+    """The codes of the sites that a user is kept to; none when they see the whole study."""
+    if not user.is_authenticated:
+        return []
+    held = Membership.objects.filter(user_id=user.pk, study=study)
+    if held.filter(site=None).exists():
+        return []
+    return sorted(held.values_list("site__code", flat=True).distinct())
 
 
 def audit_events_for(user: User) -> QuerySet[AuditEvent]:

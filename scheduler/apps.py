@@ -6,10 +6,13 @@ class SchedulerConfig(AppConfig):
     verbose_name = "Scheduling"
 
     def ready(self) -> None:
-        """Tell `ema`, which does not know this package, how phases and hours are checked."""
+        """Tell `ema`, which does not know this package, what is here: checks and pages."""
+        from ema.pages import STUDY_PAGES
         from ema.phases import PHASE_CHECKS
         from ema.travel import HOURS_CHECKS
+        from scheduler.pages import PAGES
         from scheduler.protocols import validate_hours, validate_protocol
 
         PHASE_CHECKS.append(validate_protocol)
         HOURS_CHECKS.append(validate_hours)
+        STUDY_PAGES.extend(PAGES)

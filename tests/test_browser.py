@@ -23,6 +23,7 @@ PASSWORD = "correct horse battery staple"
 PAGES = {
     "coordinator": [
         "/studies/",
+        "/studies/relief/ledger/",
         "/admin/",
         "/admin/ema/participant/",
         "/admin/ema/participant/add/",

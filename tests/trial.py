@@ -74,6 +74,15 @@ def make_questionnaire(study: Study, *, decimals: int = 0) -> QuestionnaireVersi
     return version
 
 
+def add_phase(study: Study, key: str, *, like: Phase) -> Phase:
+    """A phase after the others, with the protocol of another one."""
+    phase = Phase.objects.get(pk=like.pk)
+    phase.pk, phase.key, phase.position = None, key, study.phases.count() + 1
+    phase._state.adding = True
+    phase.save()
+    return phase
+
+
 def enrol(study: Study, code: str, zone: str, enrolled_at: datetime) -> Participant:
     return enrolment.enrol(
         site=study.sites.get(),

@@ -73,6 +73,7 @@ def starts(study: Study) -> list[str]:
     """Pages to start from, every list of the admin, and lookups that would tell of a slot."""
     slot = Allocation.objects.filter(study=study).order_by("pk")[2].pk
     found = ["/admin/", "/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"]
+    found += ["/studies/relief/ledger/"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
     for model in admin.site._registry:

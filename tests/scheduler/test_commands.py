@@ -120,6 +120,17 @@ def test_the_ledger_is_a_table_that_adds_up(study: Study) -> None:
     assert out.splitlines()[-1] == "1 planned = 0 ended + 1 open"
 
 
+def test_the_ledger_goes_by_site_and_phase_and_explains_its_words(study: Study) -> None:
+    run("plan")
+    out, _ = run("ledger", "demo", "--by", "phase", "--explain")
+    whole, part, words = out.strip().split("\n\n")
+    assert part == f"phase treatment\n{whole}"
+    assert "missed: A phone had it, and nobody answered before it expired." in words
+    counted = json.loads(run("ledger", "demo", "--by", "site", "--json")[0])
+    by_site = counted.pop("by_site")
+    assert by_site == {"S1": counted}
+
+
 def test_the_ledger_is_also_json(study: Study) -> None:
     run("plan")
     counted = json.loads(run("ledger", "demo", "--json")[0])

@@ -1,19 +1,25 @@
 """The ledger: every prompt has exactly one end, and the counts add up."""
 
+import re
 from collections import Counter
 from datetime import timedelta
 from itertools import product
+from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.utils import timezone
 
 from ema import audit, enrolment
 from ema.models import Participant, Prompt
+from ema.models.prompt import CancelReason, Undelivered
+from ema.prompt_state import ENDS, STAGES
 from scheduler.channels import Message, PushError
 from scheduler.delivery import dispatch_due
 from scheduler.ledger import Ledger, ledger
 from scheduler.planning import plan_prompts
+from scheduler.wording import MEANINGS, explained
 from tests import trial
 
 pytestmark = pytest.mark.django_db
@@ -99,6 +105,35 @@ def test_a_ledger_with_an_unknown_end_does_not_balance() -> None:
     )
     assert not counted.balances
     assert counted._replace(open={"planned": 2}).balances
+
+
+def test_every_word_of_the_ledger_is_explained_also_in_the_documentation() -> None:
+    written = (Path(settings.BASE_DIR) / "docs/delivery.md").read_text()
+    said = {*ENDS, *STAGES, *CancelReason.values, *Undelivered.values, "open"}
+    assert said == MEANINGS.keys()
+    for word, meaning in MEANINGS.items():
+        assert re.search(rf"`{word}` \|( \|)? {re.escape(meaning)} \|", written), word
+
+
+def test_the_lines_of_a_ledger_add_up_and_parts_follow_their_group() -> None:
+    counted = Ledger(
+        planned=8,
+        answered=1,
+        answered_late=0,
+        missed=1,
+        cancelled={"paused": 2, "withdrawn": 1},
+        not_delivered={"system": 1},
+        open={"sent": 2},
+    )
+    lines = list(explained(counted))
+    assert sum(line.prompts for line in lines if not line.is_part) == counted.planned
+    assert [line.word for line in lines] == [
+        *("answered", "answered_late", "missed"),
+        *("not_delivered", "system"),
+        *("cancelled", "paused", "withdrawn"),
+        *("open", "sent"),
+    ]
+    assert {line.word: line.percent for line in lines}["cancelled"] == "37.5 %"
 
 
 def test_a_whole_trial_balances() -> None:
