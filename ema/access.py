@@ -1,10 +1,15 @@
 """The only way to a record: every read asks here what this person or phone may see."""
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
+from datetime import datetime
+from typing import NamedTuple
+from uuid import UUID
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Q, QuerySet
 
+from ema import prepared
 from ema.models import (
     AuditEvent,
     Device,
@@ -102,6 +107,63 @@ def audit_events_for(user: User) -> QuerySet[AuditEvent]:
     closed = studies_for(user, Role.STATISTICIAN.value)
     own = Q(study__in=whole) | Q(site__in=sites)
     return AuditEvent.objects.filter(own, Q(is_closed=False) | Q(study__in=closed))
+
+
+class Uploader(NamedTuple):
+    """The phone that uploads, as far as storing what it sends needs it."""
+
+    device_id: int
+    participant_id: int
+    study_id: int
+    withdrawn_at: datetime | None
+    replaced_at: datetime | None
+
+    @classmethod
+    def of(cls, device: Device) -> "Uploader":
+        owner = device.participant
+        return cls(device.pk, owner.pk, owner.study_id, owner.withdrawn_at, device.replaced_at)
+
+
+UPLOADER = """
+SELECT device.id, participant.id, participant.study_id, participant.withdrawn_at, device.replaced_at
+FROM ema_device device JOIN ema_participant participant ON participant.id = device.participant_id
+WHERE device.access_hash = %s AND device.access_expires_at > %s AND device.revoked_at IS NULL
+"""
+
+
+def uploader(*, access_hash: str, now: datetime) -> Uploader | None:
+    """Whose token this is; also a phone that was replaced, which may hold answers."""
+    found = prepared.rows(UPLOADER, [access_hash, now])
+    return Uploader(*found[0]) if found else None
+
+
+class Signal(NamedTuple):
+    """A prompt, as far as judging an answer to it needs it. None of this changes once planned."""
+
+    due_at: datetime
+    expires_at: datetime
+    questionnaire_id: int
+
+
+SIGNALS = """
+SELECT id, due_at, expires_at, questionnaire_id FROM ema_prompt
+WHERE id = ANY(%s) AND participant_id = %s
+"""
+
+
+def signals_of(phone: Uploader, asked: Sequence[UUID]) -> dict[UUID, Signal]:
+    """Those of the prompts named that are this phone's participant's."""
+    found = prepared.rows(SIGNALS, [list(asked), phone.participant_id]) if asked else []
+    return {key: Signal(*rest) for key, *rest in found}
+
+
+CONTENTS = "SELECT id, content_sha256 FROM ema_response WHERE id = ANY(%s) AND participant_id = %s"
+
+
+def contents_of(phone: Uploader, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+    """Hashes of this participant's stored responses; another's id stays unknown here."""
+    found = prepared.rows(CONTENTS, [list(ids), phone.participant_id]) if ids else []
+    return {key: bytes(digest) for key, digest in found}
 
 
 def prompts_of(device: Device) -> PromptQuerySet:

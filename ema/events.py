@@ -2,23 +2,34 @@
 
 import logging
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection
 from datetime import datetime, timedelta
-from typing import Any
 
-from django.db import connection, transaction
+import msgspec
+from django.db import transaction
 
-from ema import access, audit, travel
+from ema import audit, prepared, travel
+from ema.access import Uploader
 from ema.judgement import corrected
-from ema.models import Device, Participant, PhoneEvent
+from ema.models import Participant, PhoneEvent
 from ema.submissions import Broken, Client, Event, Read
 
-Rows = Mapping[uuid.UUID, tuple[Event, datetime]]
 log = logging.getLogger(__name__)
 
 
+class Row(msgspec.Struct):
+    """An event as it is stored; the fields are columns of ema_phoneevent."""
+
+    id: uuid.UUID
+    prompt_id: uuid.UUID | None
+    kind: str
+    detail: str
+    at: datetime
+    seq: int | None
+
+
 def record(
-    *, device: Device, client: Client, items: list[Read[Event] | Broken], now: datetime
+    *, phone: Uploader, client: Client, items: list[Read[Event] | Broken], now: datetime
 ) -> list[tuple[str | None, str]]:
     """Keep what happened; per item `stored`, or `ignored` when it cannot be placed.
 
@@ -26,37 +37,37 @@ def record(
     """
     events = [item.item for item in items if isinstance(item, Read)]
     offset = now - client.sent_at if client.sent_at else timedelta(0)
-    with transaction.atomic():
-        if any(event.kind == "zone_changed" for event in events):  # before prompts
-            Participant.objects.select_for_update(no_key=True).get(pk=device.participant_id)
-        known = _locked_prompts(device, events)
-        rows = {
-            each.id: (each, min(corrected(each.at, offset), now))
-            for each in (() if device.replaced_at else events)
-            if each.prompt_id is None or each.prompt_id in known
-        }
-        fresh = _insert(device, rows, now)
-        _follow(device, [rows[each] for each in fresh], now)
-    kept = set(device.events.filter(pk__in=list(rows)).values_list("pk", flat=True))
+    usable = {} if phone.replaced_at else {event.id: event for event in events}
+    rows = [_row(event, offset, now) for event in usable.values()]
+    if any(row.kind == "zone_changed" for row in rows):
+        with transaction.atomic():  # so that no report is kept and not followed
+            Participant.objects.select_for_update(no_key=True).get(pk=phone.participant_id)
+            fresh = _insert(phone, rows, now)
+            _follow(phone, [row for row in rows if row.id in fresh], now)
+    else:
+        fresh = _insert(phone, rows, now)
+    kept = fresh | _known(phone, usable.keys() - fresh)
     return [_placed(item, kept) for item in items]
 
 
-def _locked_prompts(device: Device, events: Iterable[Event]) -> set[uuid.UUID]:
-    """The prompts of this participant among those reported on, locked in id order."""
-    asked = [event.prompt_id for event in events if event.prompt_id]
-    mine = access.prompts_of(device).filter(pk__in=asked).order_by("pk")
-    return set(mine.select_for_update(no_key=True).values_list("pk", flat=True))
+def _row(event: Event, offset: timedelta, now: datetime) -> Row:
+    at = min(corrected(event.at, offset), now)
+    return Row(event.id, event.prompt_id, event.kind, event.detail, at, event.seq)
 
 
 RECORD = """
-WITH sent AS (
-    SELECT * FROM unnest(
-        %s::uuid[], %s::uuid[], %s::text[], %s::text[], %s::timestamptz[], %s::bigint[]
-    ) AS sent (id, prompt_id, kind, detail, at, seq)
+WITH sent AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%s::json) AS sent (
+        id uuid, prompt_id uuid, kind text, detail text, at timestamptz, seq bigint
+    )
+), mine AS MATERIALIZED (
+    SELECT id FROM ema_prompt WHERE id = ANY(%s) AND participant_id = %s
+    ORDER BY id FOR NO KEY UPDATE
 ), new AS (
     INSERT INTO ema_phoneevent (id, device_id, prompt_id, kind, detail, at, seq, received_at)
-    SELECT id, %s, prompt_id, kind, detail, at, seq, %s FROM sent ORDER BY id
-    ON CONFLICT (id) DO NOTHING RETURNING id, prompt_id, kind, at
+    SELECT id, %s, prompt_id, kind, detail, at, seq, %s FROM sent
+    WHERE prompt_id IS NULL OR prompt_id IN (SELECT id FROM mine)
+    ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, prompt_id, kind, at
 ), firsts AS (
     SELECT prompt_id, min(at) FILTER (WHERE kind = 'armed') AS armed_at,
         min(at) FILTER (WHERE kind = 'shown') AS shown_at,
@@ -67,42 +78,46 @@ WITH sent AS (
         armed_at = least(ema_prompt.armed_at, firsts.armed_at),
         shown_at = least(ema_prompt.shown_at, firsts.shown_at),
         opened_at = least(ema_prompt.opened_at, firsts.opened_at)
-    FROM firsts WHERE ema_prompt.id = firsts.prompt_id
+    FROM firsts WHERE ema_prompt.id = ANY(%s) AND ema_prompt.id = firsts.prompt_id
 )
 SELECT id FROM new
 """  # least() ignores nulls: the earliest report stands
 
 
-def _insert(device: Device, rows: Rows, now: datetime) -> list[uuid.UUID]:
-    """Insert in id order; the ids that were new."""
+def _insert(phone: Uploader, rows: list[Row], now: datetime) -> set[uuid.UUID]:
+    """Insert in id order, of one's own prompts only; the ids that were new."""
     if not rows:
-        return []
-    columns: list[Any] = [
-        list(rows),
-        [event.prompt_id for event, _ in rows.values()],
-        [event.kind for event, _ in rows.values()],
-        [event.detail for event, _ in rows.values()],
-        [at for _, at in rows.values()],
-        [event.seq for event, _ in rows.values()],
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(RECORD, [*columns, device.pk, now])
-        return [each for (each,) in cursor.fetchall()]
+        return set()
+    sent = msgspec.json.encode(rows).decode()
+    asked = [row.prompt_id for row in rows if row.prompt_id]
+    whose = [phone.participant_id, phone.device_id]
+    stored = prepared.rows(RECORD, [sent, asked, *whose, now, asked])
+    return {each for (each,) in stored}
 
 
-def _follow(device: Device, fresh: list[tuple[Event, datetime]], now: datetime) -> None:
+KNOWN = "SELECT id FROM ema_phoneevent WHERE device_id = %s AND id = ANY(%s)"
+
+
+def _known(phone: Uploader, ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
+    """Those that this phone had reported before."""
+    found = prepared.rows(KNOWN, [phone.device_id, list(ids)]) if ids else []
+    return {each for (each,) in found}
+
+
+def _follow(phone: Uploader, fresh: list[Row], now: datetime) -> None:
     """Take up the newest zone that was reported, unless a later report came before it."""
-    moves = [(at, event.tz) for event, at in fresh if event.kind == "zone_changed"]
+    moves = [(row.at, row.detail) for row in fresh if row.kind == "zone_changed"]
     if not moves:
         return
     at, zone = max(moves)
     reports = PhoneEvent.objects.filter(
-        device__participant=device.participant, kind="zone_changed", at__gt=at
+        device__participant=phone.participant_id, kind="zone_changed", at__gt=at
     )
     if reports.exists():
         return
+    owner = Participant.objects.select_related("study").get(pk=phone.participant_id)
     try:
-        travel.report_zone(participant=device.participant, zone=zone, now=now, actor=audit.PHONE)
+        travel.report_zone(participant=owner, zone=zone, now=now, actor=audit.PHONE)
     except travel.ChangeRefused as refusal:  # an unknown zone, or somebody who has withdrawn
         log.warning("A reported zone is kept and not followed: %s", refusal)
 

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from ema.access import Signal, Uploader
 from ema.models.response import Flag
-from ema.submissions import Answer, Submission, refuse_impossible
+from ema.submissions import Submission, refuse_impossible
 
 SKEW_TOLERATED = timedelta(minutes=2)
 FUTURE_TOLERATED = timedelta(minutes=1)
@@ -23,6 +24,14 @@ class Scale:
     maximum: int | None
     decimals: int
 
+    def holds(self, value: Any) -> bool:
+        """Whether this is a number within the range, and not beyond what is stored."""
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        below = self.minimum is not None and value < self.minimum
+        above = self.maximum is not None and value > self.maximum
+        return not (below or above or abs(value) * 10**self.decimals > LARGEST)
+
 
 @dataclass(frozen=True)
 class Form:
@@ -30,25 +39,6 @@ class Form:
 
     id: int
     scales: dict[str, Scale]
-
-
-@dataclass(frozen=True)
-class Signal:
-    """What ingest needs of the prompt that a submission answers."""
-
-    due_at: datetime
-    expires_at: datetime
-    questionnaire_id: int
-    is_answered: bool
-
-
-@dataclass(frozen=True)
-class Sender:
-    """Whose phone it is, as far as judging needs it."""
-
-    withdrawn_at: datetime | None
-    replaced_at: datetime | None
-    clock_offset: timedelta
 
 
 def corrected(at: datetime, offset: timedelta) -> datetime:
@@ -60,53 +50,70 @@ def corrected(at: datetime, offset: timedelta) -> datetime:
     return at + offset
 
 
-def flags_of(
-    sent: Submission, *, form: Form, signal: Signal | None, sender: Sender, now: datetime
-) -> list[Flag]:
-    """Everything a reader of the data should know about a submission, in a fixed order."""
-    at = corrected(sent.completed_at, sender.clock_offset)
-    judged = {
-        Flag.UNKNOWN_PROMPT: signal is None and sent.trigger == "random",
-        Flag.CLOCK_SKEW: abs(sender.clock_offset) > SKEW_TOLERATED,
-        Flag.FUTURE: at > now + FUTURE_TOLERATED,
-        Flag.TZ_OFFSET_MISMATCH: _offset_mismatch(sent),
-        Flag.AFTER_WITHDRAWAL: sender.withdrawn_at is not None and at > sender.withdrawn_at,
-        Flag.FROM_REPLACED_DEVICE: sender.replaced_at is not None,
-        Flag.OUT_OF_RANGE: any(_is_out_of_range(a, form) for a in sent.answers),
-    }
-    if signal is not None:
-        judged |= {
-            Flag.BEFORE_DUE: at < signal.due_at,
-            Flag.AFTER_EXPIRY: at > signal.expires_at,
-            Flag.DUPLICATE_PROMPT: signal.is_answered,
-            Flag.OLD_QUESTIONNAIRE: form.id != signal.questionnaire_id,
-        }
-    return [flag for flag in Flag if judged.get(flag)]
+class Judged(NamedTuple):
+    """What is said of a submission: its flags, in a fixed order, and its analysed values.
+
+    Stress, craving and pain are integers in their item's decimals, where they are in range.
+    """
+
+    flags: list[str]
+    values: dict[str, int]
 
 
-def values_of(sent: Submission, *, form: Form) -> dict[str, int]:
-    """Stress, craving and pain as integers in their item's decimals, where in range."""
-    values = {}
+def judge(
+    sent: Submission,
+    *,
+    form: Form,
+    signal: Signal | None,
+    phone: Uploader,
+    clock_offset: timedelta,
+    now: datetime,
+) -> Judged:
+    """Everything a reader of the data should know about a submission.
+
+    Whether it is the first answer to its prompt is for the database to say.
+    """
+    at = corrected(sent.completed_at, clock_offset)
+    values, out_of_range = _values_of(sent, form)
+    asked = sent.trigger == "random"
+    flags = [
+        *_by_signal(sent, at, form, signal if asked else None),
+        (Flag.CLOCK_SKEW, abs(clock_offset) > SKEW_TOLERATED),
+        (Flag.FUTURE, at > now + FUTURE_TOLERATED),
+        (Flag.UNKNOWN_PROMPT, asked and signal is None),
+        (Flag.TZ_OFFSET_MISMATCH, _offset_mismatch(sent)),
+        (Flag.AFTER_WITHDRAWAL, phone.withdrawn_at is not None and at > phone.withdrawn_at),
+        (Flag.FROM_REPLACED_DEVICE, phone.replaced_at is not None),
+        (Flag.OUT_OF_RANGE, out_of_range),
+    ]
+    return Judged([flag.value for flag, holds in flags if holds], values)
+
+
+def _by_signal(
+    sent: Submission, at: datetime, form: Form, signal: Signal | None
+) -> list[tuple[Flag, bool]]:
+    """What is said of an answer because of the prompt that asked for it."""
+    if signal is None:
+        return []
+    return [
+        (Flag.AFTER_EXPIRY, at > signal.expires_at),
+        (Flag.BEFORE_DUE, at < signal.due_at),
+        (Flag.OLD_QUESTIONNAIRE, form.id != signal.questionnaire_id),
+    ]
+
+
+def _values_of(sent: Submission, form: Form) -> tuple[dict[str, int], bool]:
+    """Values by analysis role, and whether any was out of its range (and so is not among them)."""
+    values, out_of_range = {}, False
     for answer in sent.answers:
         scale = form.scales.get(answer.item)
-        if scale and _is_number(answer.value) and not _is_out_of_range(answer, form):
+        if scale is None or answer.value is None:
+            continue
+        if scale.holds(answer.value):
             values[scale.role] = round(answer.value * 10**scale.decimals)
-    return values
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_out_of_range(answer: Answer, form: Form) -> bool:
-    scale = form.scales.get(answer.item)
-    if scale is None or answer.value is None:
-        return False
-    if not _is_number(answer.value):
-        return True
-    below = scale.minimum is not None and answer.value < scale.minimum
-    above = scale.maximum is not None and answer.value > scale.maximum
-    return below or above or bool(abs(answer.value) * 10**scale.decimals > LARGEST)
+        else:
+            out_of_range = True
+    return values, out_of_range
 
 
 @lru_cache(maxsize=1024)

@@ -12,6 +12,7 @@ import msgspec
 from django.db import transaction
 
 from ema import audit, responses
+from ema.access import Uploader
 from ema.audit import Actor
 from ema.models import Quarantine, QuestionnaireVersion, Response
 from ema.models.response import Flag
@@ -57,7 +58,7 @@ def release(
     if Response.objects.filter(pk=item.item.id).exists():  # the first with this id stands
         item = replace(item, item=msgspec.structs.replace(item.item, id=uuid.uuid4()))
     [status] = responses.store_batch(
-        device=entry.device, client=Client(), items=[item], now=now
+        phone=Uploader.of(entry.device), client=Client(), items=[item], now=now
     )  # received now, so that couplings take it up; the item keeps when it arrived
     if status.status != "created":
         raise QuarantineRefused(f"It was not stored: {status.status}.")

@@ -1,6 +1,8 @@
 """Respond: store what a person answered, exactly once, whatever there is to say about it.
 
-One transaction per batch. Every item gets a status; `created` means committed and durable.
+Three statements, each prepared: read the prompts that are answered, insert the responses and mark
+their prompts (one transaction, durable when it returns), look up what was there already. Every item
+gets a status; `created` means committed.
 """
 
 import json
@@ -12,31 +14,25 @@ from functools import lru_cache
 from typing import Any
 
 import msgspec
-from django.db import connection, transaction
+from django.db import connection
 
-from ema import access
-from ema.judgement import Form, Scale, Sender, Signal, corrected, flags_of, values_of
-from ema.models import Device, QuestionnaireVersion, Response
+from ema import access, prepared
+from ema.access import Signal, Uploader
+from ema.judgement import Form, Scale, corrected, judge
+from ema.models import QuestionnaireVersion, Response
 from ema.models.questionnaire import AnalysisRole
-from ema.models.response import Flag
-from ema.submissions import Broken, Client, Fault, Read, Submission
+from ema.submissions import Answer, Broken, Client, Fault, Read, Submission
 
 
-@dataclass(frozen=True)
-class ItemStatus:
+class ItemStatus(msgspec.Struct, omit_defaults=True):
     """What became of one item: created, duplicate, conflict or quarantined."""
 
     id: str | None
     status: str
     errors: tuple[Fault, ...] = ()
 
-    def content(self) -> dict[str, object]:
-        """As the phone reads it."""
-        said: dict[str, object] = {"id": self.id, "status": self.status}
-        return {**said, "errors": self.errors} if self.errors else said
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Formed:
     """A submission and the questionnaire version it was written on."""
 
@@ -50,32 +46,31 @@ class Formed:
 
 def store_batch(
     *,
-    device: Device,
+    phone: Uploader,
     client: Client,
     items: Sequence[Read[Submission] | Broken],
     now: datetime,
 ) -> list[ItemStatus]:
     """Store a phone's batch; say per item what became of it, in the order sent."""
-    entries = [_with_form(device, item) for item in items]
+    entries = [_with_form(phone, item) for item in items]
     firsts: dict[uuid.UUID, Formed] = {}
     for entry in entries:
         if isinstance(entry, Formed):
             firsts.setdefault(entry.id, entry)
-    with transaction.atomic():
-        created = _insert(device, list(firsts.values()), client, now)
-        standing = _contents(device, list(firsts.keys() - created))
-        standing |= {each: firsts[each].read.content_sha256 for each in created}
-        statuses = [_status(entry, created, standing) for entry in entries]
-        _quarantine(device, entries, statuses)
+    created = _insert(phone, list(firsts.values()), client, now)
+    standing = access.contents_of(phone, list(firsts.keys() - created))
+    standing |= {each: firsts[each].read.content_sha256 for each in created}
+    statuses = [_status(entry, created, standing) for entry in entries]
+    _quarantine(phone, entries, statuses)
     return statuses
 
 
-def _with_form(device: Device, item: Read[Submission] | Broken) -> Formed | Broken:
+def _with_form(phone: Uploader, item: Read[Submission] | Broken) -> Formed | Broken:
     if isinstance(item, Broken):
         return item
     named = item.item.questionnaire
     try:
-        return Formed(item, _form(device.participant.study_id, named.key, named.version))
+        return Formed(item, _form(phone.study_id, named.key, named.version))
     except QuestionnaireVersion.DoesNotExist:
         detail = f"There is no published version {named.version} of {named.key!r}."
         return Broken(
@@ -112,135 +107,134 @@ def _status(
     return ItemStatus(str(entry.id), "duplicate" if same else "conflict")
 
 
-COLUMNS = {  # of ema_response, with the type of each array that carries them
-    "id": "uuid",
-    "prompt_id": "uuid",
-    "questionnaire_id": "bigint",
-    "trigger": "text",
-    "shown_at": "timestamptz",
-    "started_at": "timestamptz",
-    "completed_at": "timestamptz",
-    "completed_at_corrected": "timestamptz",
-    "zone": "text",
-    "utc_offset_min": "smallint",
-    "monotonic_ms": "bigint",
-    "seq": "bigint",
-    "language": "text",
-    "schedule_rev": "text",
-    "answers": "jsonb",
-    "stress": "integer",
-    "craving": "integer",
-    "pain": "integer",
-    "flags": "text",
-    "content_sha256": "bytea",
+class Row(msgspec.Struct):
+    """A response as it is stored; the fields are columns of ema_response."""
+
+    id: uuid.UUID
+    prompt_id: uuid.UUID | None
+    questionnaire_id: int
+    trigger: str
+    shown_at: datetime | None
+    started_at: datetime | None
+    completed_at: datetime
+    completed_at_corrected: datetime
+    zone: str
+    utc_offset_min: int | None
+    monotonic_ms: int | None
+    seq: int | None
+    language: str
+    schedule_rev: str
+    answers: list[Answer]
+    stress: int | None
+    craving: int | None
+    pain: int | None
+    flags: list[str]
+    content_sha256: str
+
+
+KINDS = {
+    uuid.UUID: "uuid",
+    uuid.UUID | None: "uuid",
+    int: "bigint",
+    int | None: "bigint",
+    str: "text",
+    datetime: "timestamptz",
+    datetime | None: "timestamptz",
+    list[Answer]: "jsonb",
+    list[str]: "text[]",
 }
+COLUMNS = {field.name: KINDS[field.type] for field in msgspec.structs.fields(Row)}
 _names = ", ".join(COLUMNS)
-_arrays = ", ".join(f"%s::{kind}[]" for kind in COLUMNS.values())
-_values = _names.replace("flags", "string_to_array(flags, ',')")
+_typed = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
+_values = _names.replace("content_sha256", "decode(content_sha256, 'hex')").replace(
+    "flags", "CASE WHEN is_second THEN flags || '{duplicate_prompt}' ELSE flags END"
+)
+# A random prompt's answer asks to be the first. Of several the one completed first is, unless the
+# prompt was answered before; what came after a withdrawal never is. Prompts are locked and
+# responses inserted in id order: two batches wait for each other and never deadlock. The update
+# names its prompts once more, so that it never looks worth reading the whole table for.
 INSERT = f"""
-WITH sent AS (
-    SELECT * FROM unnest({_arrays}) AS sent ({_names})
+WITH sent AS MATERIALIZED (
+    SELECT *, asks AND NOT 'after_withdrawal' = ANY(flags) AS counts
+    FROM json_to_recordset(%s::json) AS sent ({_typed})
+    CROSS JOIN LATERAL (SELECT trigger = 'random' AND prompt_id IS NOT NULL AS asks) AS asking
+), locked AS MATERIALIZED (
+    SELECT id, answered_at FROM ema_prompt WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+), judged AS (
+    SELECT sent.*, asks AND (locked.answered_at IS NOT NULL OR count(*) FILTER (WHERE counts) OVER (
+        PARTITION BY sent.prompt_id ORDER BY completed_at, sent.id
+        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ) > 0) AS is_second
+    FROM sent LEFT JOIN locked ON locked.id = sent.prompt_id
 ), stored AS (
     INSERT INTO ema_response (participant_id, device_id, received_at, {_names})
-    SELECT %s, %s, %s, {_values} FROM sent ORDER BY id
+    SELECT %s, %s, %s, {_values} FROM judged ORDER BY id
     ON CONFLICT (id) DO NOTHING
     RETURNING id, prompt_id, trigger, completed_at_corrected, flags
 ), answered AS (
     UPDATE ema_prompt SET answered_at = stored.completed_at_corrected FROM stored
-    WHERE ema_prompt.id = stored.prompt_id AND ema_prompt.answered_at IS NULL
+    WHERE ema_prompt.id = ANY(%s) AND ema_prompt.id = stored.prompt_id
+    AND ema_prompt.answered_at IS NULL
     AND stored.trigger = 'random'
-    AND NOT stored.flags && ARRAY['duplicate_prompt', 'after_withdrawal']::varchar[]
+    AND NOT stored.flags && '{{duplicate_prompt,after_withdrawal}}'
 )
 SELECT id FROM stored
 """  # noqa: S608 - built from the constant names above
 
 
-def _insert(device: Device, items: list[Formed], client: Client, now: datetime) -> set[uuid.UUID]:
-    """Insert in id order (so that two batches never deadlock); the ids that were new."""
+def _insert(phone: Uploader, items: list[Formed], client: Client, now: datetime) -> set[uuid.UUID]:
+    """Insert what is new, and mark the prompts it answers; the ids that were new."""
     if not items:
         return set()
     offset = now - client.sent_at if client.sent_at else timedelta(0)
-    sender = Sender(device.participant.withdrawn_at, device.replaced_at, offset)
-    signals = _locked_signals(device, items)
-    fresh = _without_known_ids(items)
-    rows = [_row(item, signals, sender, now) for item in sorted(fresh, key=_by_completion)]
-    if not rows:
-        return set()
-    columns = [list(column) for column in zip(*rows, strict=True)]
-    with connection.cursor() as cursor:
-        cursor.execute(INSERT, [*columns, device.participant_id, device.pk, now])
-        return {each for (each,) in cursor.fetchall()}
-
-
-def _by_completion(item: Formed) -> tuple[datetime, uuid.UUID]:
-    """Of two answers to one prompt, the one completed first is its answer."""
-    return item.read.item.completed_at, item.id
+    asked = [item.read.item.prompt_id for item in items if item.read.item.prompt_id]
+    if len(asked) > len(set(asked)):  # what is stored already must not count as first
+        items = _without_known_ids(items)
+    signals = access.signals_of(phone, asked)
+    rows = [_row(item, signals, phone, offset, now) for item in items]
+    sent = msgspec.json.encode(rows).decode()
+    prompts, whose = list(signals), [phone.participant_id, phone.device_id, now]
+    stored = prepared.rows(INSERT, [sent, prompts, *whose, prompts])
+    return {each for (each,) in stored}
 
 
 def _without_known_ids(items: list[Formed]) -> list[Formed]:
-    """Where a batch answers a prompt twice, what is stored already must not count as first."""
-    asked = [item.read.item.prompt_id for item in items if item.read.item.prompt_id]
-    if len(asked) == len(set(asked)):
-        return items
     known = set(Response.objects.filter(pk__in=[item.id for item in items]).values_list("pk"))
     return [item for item in items if (item.id,) not in known]
 
 
-def _locked_signals(device: Device, items: list[Formed]) -> dict[uuid.UUID, Signal]:
-    """The prompts answered, locked: of two answers to one prompt, one is the first."""
-    asked = [item.read.item.prompt_id for item in items if item.read.item.prompt_id]
-    found = access.prompts_of(device).filter(pk__in=asked).order_by("pk")
-    return {
-        key: Signal(due_at, expires_at, questionnaire, answered_at is not None)
-        for key, due_at, expires_at, questionnaire, answered_at in found.select_for_update(
-            no_key=True
-        ).values_list("pk", "due_at", "expires_at", "questionnaire_id", "answered_at")
-    }
-
-
 def _row(
-    item: Formed, signals: dict[uuid.UUID, Signal], sender: Sender, now: datetime
-) -> tuple[object, ...]:
-    """One response, in the order of COLUMNS. Its prompt counts as answered for those after it."""
-    sent, form = item.read.item, item.form
+    formed: Formed,
+    signals: dict[uuid.UUID, Signal],
+    phone: Uploader,
+    offset: timedelta,
+    now: datetime,
+) -> Row:
+    sent, form = formed.read.item, formed.form
     signal = signals.get(sent.prompt_id) if sent.prompt_id else None
-    asked = signal if sent.trigger == "random" else None  # one's own report answers no prompt
-    flags = flags_of(sent, form=form, signal=asked, sender=sender, now=now)
-    values = values_of(sent, form=form)
-    if asked and sent.prompt_id and Flag.AFTER_WITHDRAWAL not in flags:
-        signals[sent.prompt_id] = Signal(
-            asked.due_at, asked.expires_at, asked.questionnaire_id, is_answered=True
-        )
-    return (
-        sent.id,
-        sent.prompt_id if signal else None,
-        form.id,
-        sent.trigger,
-        sent.shown_at,
-        sent.started_at,
-        sent.completed_at,
-        corrected(sent.completed_at, sender.clock_offset),
-        sent.tz,
-        sent.utc_offset_min,
-        sent.monotonic_ms,
-        sent.seq,
-        sent.language,
-        sent.schedule_rev,
-        msgspec.json.encode(sent.answers).decode(),
-        values.get("stress"),
-        values.get("craving"),
-        values.get("pain"),
-        ",".join(flags),
-        item.read.content_sha256,
+    judged = judge(sent, form=form, signal=signal, phone=phone, clock_offset=offset, now=now)
+    return Row(
+        id=sent.id,
+        prompt_id=sent.prompt_id if signal else None,
+        questionnaire_id=form.id,
+        trigger=sent.trigger,
+        shown_at=sent.shown_at,
+        started_at=sent.started_at,
+        completed_at=sent.completed_at,
+        completed_at_corrected=corrected(sent.completed_at, offset),
+        zone=sent.tz,
+        utc_offset_min=sent.utc_offset_min,
+        monotonic_ms=sent.monotonic_ms,
+        seq=sent.seq,
+        language=sent.language,
+        schedule_rev=sent.schedule_rev,
+        answers=sent.answers,
+        stress=judged.values.get("stress"),
+        craving=judged.values.get("craving"),
+        pain=judged.values.get("pain"),
+        flags=judged.flags,
+        content_sha256=formed.read.content_sha256.hex(),
     )
-
-
-def _contents(device: Device, ids: list[uuid.UUID]) -> dict[uuid.UUID, bytes]:
-    """Hashes of this participant's stored responses; another's id stays unknown here."""
-    if not ids:
-        return {}
-    stored = access.responses_of(device).filter(pk__in=ids)
-    return {key: bytes(digest) for key, digest in stored.values_list("pk", "content_sha256")}
 
 
 def _kept_as_json(kept: Broken | Read[Submission]) -> str:
@@ -258,7 +252,9 @@ ON CONFLICT (device_id, content_sha256) DO NOTHING
 """
 
 
-def _quarantine(device: Device, entries: list[Formed | Broken], statuses: list[ItemStatus]) -> None:
+def _quarantine(
+    phone: Uploader, entries: list[Formed | Broken], statuses: list[ItemStatus]
+) -> None:
     """Keep the raw text of what is broken or in conflict, once however often it is sent."""
     rows: list[list[Any]] = []
     for entry, status in zip(entries, statuses, strict=True):
@@ -268,7 +264,9 @@ def _quarantine(device: Device, entries: list[Formed | Broken], statuses: list[I
         reason = "broken" if status.status == "quarantined" else "conflict"
         raw = _kept_as_json(kept)
         errors = msgspec.json.encode(status.errors).decode()
-        rows.append([device.pk, device.participant_id, raw, reason, errors, kept.content_sha256])
+        rows.append(
+            [phone.device_id, phone.participant_id, raw, reason, errors, kept.content_sha256]
+        )
     if rows:
         with connection.cursor() as cursor:
             cursor.executemany(QUARANTINE, rows)

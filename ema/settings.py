@@ -73,6 +73,12 @@ def _secret_key() -> str:
     raise ImproperlyConfigured(message)
 
 
+# Statements of the hot path (ema/prepared.py) are planned once per connection, and never compiled:
+# both would cost more than they do themselves.
+ONLY_WHEN_ASKED = 1_000_000
+PLANS = "-c plan_cache_mode=force_generic_plan -c jit=off"
+
+
 def _database() -> dict[str, Any]:
     if LOCAL:
         found: dict[str, Any] = {
@@ -92,7 +98,8 @@ def _database() -> dict[str, Any]:
                 "postgres://user:password@host/name."
             )
             raise ImproperlyConfigured(message)
-    options = {**found.get("OPTIONS", {}), "connect_timeout": 5}
+    defaults = {"options": PLANS, "prepare_threshold": ONLY_WHEN_ASKED, "connect_timeout": 5}
+    options = defaults | found.get("OPTIONS", {})
     return {**found, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
 
 

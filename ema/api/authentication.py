@@ -23,16 +23,30 @@ class PhoneUser:
     pk = None
 
 
+class Unknown(AuthenticationFailed):
+    """No phone has this token, or none was sent."""
+
+    default_detail = "The access token is missing, unknown or expired: refresh it once."
+    auth_header = "Bearer"
+
+
+def token_of(header: str) -> str | None:
+    """The token of an Authorization header; None where it is of another kind, or absent."""
+    kind, *words = header.split() or [""]
+    if kind.lower() != "bearer":
+        return None
+    if len(words) != 1:
+        raise AuthenticationFailed("Write the header as: Authorization: Bearer ACCESS_TOKEN.")
+    return words[0]
+
+
 class DeviceAuthentication(BaseAuthentication):
     """`Authorization: Bearer ACCESS_TOKEN`; `request.auth` is the device."""
 
     def authenticate(self, request: Request) -> tuple[PhoneUser, Device] | None:
-        words = get_authorization_header(request).split()
-        if not words or words[0].lower() != b"bearer":
+        token = token_of(get_authorization_header(request).decode("ascii", "replace"))
+        if token is None:
             return None
-        if len(words) != 2:
-            raise AuthenticationFailed("Write the header as: Authorization: Bearer ACCESS_TOKEN.")
-        token = words[1].decode("ascii", "replace")
         device = (
             Device.objects.filter(
                 access_hash=codes.hash_token(token),
@@ -43,7 +57,7 @@ class DeviceAuthentication(BaseAuthentication):
             .first()
         )
         if device is None:
-            raise AuthenticationFailed("The access token is unknown or expired: refresh it once.")
+            raise Unknown
         return PhoneUser(), device
 
     def authenticate_header(self, request: Request) -> str:

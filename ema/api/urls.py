@@ -1,7 +1,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from ema.api import views
+from ema.api import uploads, views
 
 app_name = "phone"
 urlpatterns = [
@@ -14,8 +14,8 @@ urlpatterns = [
         name="questionnaire",
     ),
     path("me/schedule", views.Schedule.as_view(), name="schedule"),
-    path("me/submissions:batch", views.Submissions.as_view(), name="submissions"),
-    path("me/events:batch", views.Events.as_view(), name="events"),
+    path("me/submissions:batch", uploads.Submissions.as_view(), name="submissions"),
+    path("me/events:batch", uploads.Events.as_view(), name="events"),
     path("me/push-registration", views.PushRegistration.as_view(), name="push-registration"),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
 ]

@@ -3,9 +3,7 @@
 from datetime import timedelta
 from typing import Any, cast
 
-import msgspec
 import tzdata
-from django.http import HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers as rest
@@ -14,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
-from ema import access, enrolment, events, push, responses, schedule, submissions, tokens
+from ema import access, enrolment, push, schedule, tokens
 from ema.api import serializers
 from ema.api.errors import Problem
 from ema.models import Device
@@ -37,14 +35,9 @@ def valid(shape: type[rest.Serializer[None]], data: Any) -> dict[str, Any]:
     return dict(checked.validated_data)
 
 
-def uploading_device(request: Request) -> Device:
-    """The phone that sends, also one that was replaced: it may hold answers."""
-    return cast("Device", request.auth)
-
-
 def device_of(request: Request) -> Device:
     """The participant's present phone."""
-    device = uploading_device(request)
+    device = cast("Device", request.auth)
     if device.replaced_at is not None:
         title = "Another phone took this one's place: it may only upload the answers it holds."
         raise Problem(403, "device_replaced", title)
@@ -211,70 +204,3 @@ class PushRegistration(APIView):
     def delete(self, request: Request) -> Response:
         push.forget(device_of(request))
         return Response(status=204)
-
-
-class BatchView(APIView):
-    """A door for batches: the body is read item by item, not by a serializer."""
-
-    def envelope(self, request: Request) -> submissions.Envelope:
-        try:
-            return submissions.read_envelope(request.body)
-        except submissions.BatchTooLarge as error:
-            raise Problem(413, "batch_too_large", str(error)) from error
-        except submissions.BatchUnreadable as error:
-            raise Problem(400, "batch_unreadable", str(error)) from error
-
-
-def _json(content: dict[str, Any]) -> HttpResponse:
-    return HttpResponse(msgspec.json.encode(content), content_type="application/json")
-
-
-class Submissions(BatchView):
-    @extend_schema(
-        operation_id="submit",
-        summary="Upload responses: each is stored exactly once, whatever it says",
-        request=serializers.SubmissionBatch,
-        responses={
-            200: serializers.SubmissionStatuses,
-            400: PROBLEM,
-            401: PROBLEM,
-            413: PROBLEM,
-            503: PROBLEM,
-        },
-    )
-    def post(self, request: Request) -> HttpResponse:
-        now = timezone.now()
-        envelope = self.envelope(request)
-        statuses = responses.store_batch(
-            device=uploading_device(request),
-            client=submissions.read_client(envelope.client),
-            items=[submissions.read_submission(raw) for raw in envelope.items],
-            now=now,
-        )
-        return _json({"server_time": now, "items": [status.content() for status in statuses]})
-
-
-class Events(BatchView):
-    @extend_schema(
-        operation_id="report_events",
-        summary="Report what happened to prompts (armed, shown …) and to the phone",
-        request=serializers.EventBatch,
-        responses={
-            200: serializers.EventStatuses,
-            400: PROBLEM,
-            401: PROBLEM,
-            413: PROBLEM,
-            503: PROBLEM,
-        },
-    )
-    def post(self, request: Request) -> HttpResponse:
-        now = timezone.now()
-        envelope = self.envelope(request)
-        placed = events.record(
-            device=uploading_device(request),
-            client=submissions.read_client(envelope.client),
-            items=[submissions.read_event(raw) for raw in envelope.items],
-            now=now,
-        )
-        items = [{"id": item, "status": status} for item, status in placed]
-        return _json({"server_time": now, "items": items})

@@ -1,0 +1,116 @@
+"""The doors for batches. They answer a POST without the framework, which would cost most of it.
+
+Nothing is negotiated here: whatever a phone says of itself, what a person answered is taken.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.views import APIView
+
+from ema import access, codes, events, responses, submissions
+from ema.access import Uploader
+from ema.api import serializers
+from ema.api.authentication import Unknown, token_of
+from ema.api.errors import Problem, as_problem
+from ema.api.views import PROBLEM
+from ema.submissions import Envelope
+
+REFUSALS = {400: PROBLEM, 401: PROBLEM, 413: PROBLEM, 503: PROBLEM}
+
+
+class UploadView(APIView):
+    """A door for batches: read, call, answer. All but POST is the framework's."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if request.method != "POST":
+            return super().dispatch(request, *args, **kwargs)
+        now = timezone.now()
+        try:
+            phone = phone_of(request, now)
+            items = self.take(phone, envelope_of(request), now)
+        except Exception as error:
+            refusal = as_problem(error, {})
+            if refusal is None:
+                raise
+            return as_json(refusal)
+        content = msgspec.json.encode({"server_time": now, "items": items})
+        return HttpResponse(content, content_type="application/json")
+
+    def take(self, phone: Uploader, envelope: Envelope, now: datetime) -> Any:
+        """Store the items of a batch; what became of each."""
+        raise NotImplementedError
+
+
+def as_json(refusal: Response) -> JsonResponse:
+    """The framework's problem, for an answer that the framework does not render."""
+    answer = JsonResponse(refusal.data, status=refusal.status_code)
+    for name, value in refusal.items():
+        answer[name] = value
+    answer["Content-Type"] = "application/problem+json"
+    return answer
+
+
+def phone_of(request: HttpRequest, now: datetime) -> Uploader:
+    """The phone that sends, also one that was replaced: it may hold answers."""
+    token = token_of(request.headers.get("Authorization", ""))
+    phone = access.uploader(access_hash=codes.hash_token(token), now=now) if token else None
+    if phone is None:
+        raise Unknown
+    return phone
+
+
+def envelope_of(request: HttpRequest) -> Envelope:
+    try:
+        return submissions.read_envelope(request.body)
+    except submissions.BatchTooLarge as error:
+        raise Problem(413, "batch_too_large", str(error)) from error
+    except submissions.BatchUnreadable as error:
+        raise Problem(400, "batch_unreadable", str(error)) from error
+
+
+class Submissions(UploadView):
+    @extend_schema(
+        operation_id="submit",
+        summary="Upload responses: each is stored exactly once, whatever it says",
+        request=serializers.SubmissionBatch,
+        responses={200: serializers.SubmissionStatuses, **REFUSALS},
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """How the schema knows this door; requests come by `dispatch`."""
+        raise NotImplementedError
+
+    def take(self, phone: Uploader, envelope: Envelope, now: datetime) -> Any:
+        return responses.store_batch(
+            phone=phone,
+            client=submissions.read_client(envelope.client),
+            items=[submissions.read_submission(raw) for raw in envelope.items],
+            now=now,
+        )
+
+
+class Events(UploadView):
+    @extend_schema(
+        operation_id="report_events",
+        summary="Report what happened to prompts (armed, shown …) and to the phone",
+        request=serializers.EventBatch,
+        responses={200: serializers.EventStatuses, **REFUSALS},
+    )
+    def post(self, request: Request) -> HttpResponse:
+        """How the schema knows this door; requests come by `dispatch`."""
+        raise NotImplementedError
+
+    def take(self, phone: Uploader, envelope: Envelope, now: datetime) -> Any:
+        placed = events.record(
+            phone=phone,
+            client=submissions.read_client(envelope.client),
+            items=[submissions.read_event(raw) for raw in envelope.items],
+            now=now,
+        )
+        return [{"id": item, "status": status} for item, status in placed]
