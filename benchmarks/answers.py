@@ -37,12 +37,13 @@ class Batch:
         body = msgspec.json.encode({"client": client, "items": self.items})
         return HEAD.format(token=self.phone.token, length=len(body)).encode() + body
 
-    def arguments(self) -> list[Any]:
+    def arguments(self, questionnaire: int) -> list[Any]:
         """The arguments of `ema.responses.INSERT` for the same answers."""
-        rows = [_row(item) for item in sorted(self.items, key=lambda item: item["id"])]
-        columns = [[row.get(name) for row in rows] for name in COLUMNS]
+        rows = [_row(item, questionnaire) for item in self.items]
         device = self.phone.device
-        return [*columns, device.participant_id, device.pk, datetime.now(UTC)]
+        sent = msgspec.json.encode(rows).decode()
+        asked = [item["prompt_id"] for item in self.items]
+        return [sent, asked, device.participant_id, device.pk, datetime.now(UTC), asked]
 
 
 class Stock:
@@ -94,16 +95,15 @@ def _item(prompt: uuid.UUID, due_at: datetime) -> dict[str, Any]:
     }
 
 
-def _row(item: dict[str, Any]) -> dict[str, Any]:
+def _row(item: dict[str, Any], questionnaire: int) -> dict[str, Any]:
     """What the server makes of an item, by column of ema_response."""
     return {
         **{name: item[name] for name in COLUMNS if name in item},
         **{answer["item"]: answer["value"] for answer in item["answers"]},
-        "questionnaire_id": 0,
+        "questionnaire_id": questionnaire,
         "completed_at_corrected": item["completed_at"],
         "zone": item["tz"],
         "schedule_rev": "",
-        "answers": msgspec.json.encode(item["answers"]).decode(),
-        "flags": "",
-        "content_sha256": bytes(32),
+        "flags": [],
+        "content_sha256": bytes(32).hex(),
     }

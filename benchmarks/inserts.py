@@ -31,15 +31,14 @@ ANSWERS = ", ".join(f'{{"item": "{key}", "value": 30, "rt_ms": 2000}}' for key i
 
 def insert_all(batches: Sequence[Batch], questionnaire: int) -> list[float]:
     """Seconds of each batch: one prepared statement and its commit, on one connection."""
-    ready = [batch.arguments() for batch in batches]
+    ready = [batch.arguments(questionnaire) for batch in batches]
     took = []
     with psycopg.connect(ADDRESSES.database_url, autocommit=True) as connection:
         for arguments in ready:
-            arguments[2] = [questionnaire] * len(arguments[2])
             began = time.perf_counter()
             stored = connection.execute(INSERT, arguments, prepare=True).fetchall()
             took.append(time.perf_counter() - began)
-            if len(stored) != len(arguments[0]):
+            if not stored:
                 raise RuntimeError("The limit did not store what it was given.")
     return took
 
