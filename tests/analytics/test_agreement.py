@@ -37,19 +37,26 @@ def simulated() -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+Change = Callable[[list[str], dict[str, Any], list[dict[str, str]]], Any]
+
+
 class Trial:
     """The simulated rows as sums, and what belongs to each participant."""
 
-    def __init__(self, outcome: str = "craving", without: str = "") -> None:
+    def __init__(
+        self, outcome: str = "craving", without: str = "", change: Change | None = None
+    ) -> None:
         rows = [row for row in simulated() if row["arm"] != without]
         column: dict[str, Any] = {
             name: np.array([int(row[name]) for row in rows])
             for name in ("stress", "pain", "time", "period", outcome)
         }
+        if change is not None:
+            column[outcome] = change([row["id"] for row in rows], column, rows)
         for first, second in (("stress", "pain"), ("stress", "period"), ("stress", "stress")):
             column[product_of(first, second)] = column[first] * column[second]
         gram = Gram.from_rows([row["id"] for row in rows], column)
-        assert gram.exact
+        assert gram.exact == (change is None)
         self.outcome = outcome
         self.sums: Centred = gram.centred()
         own = {str(row["id"]): row for row in rows}
@@ -397,3 +404,65 @@ def _only(trial: Trial, labels: list[Any]) -> Design:
     )
     arm_of = tuple(trial.arm_of[i] for i in place)
     return coupling_design(kept, arm_of, trial.arms)
+
+
+def planted(delta: float) -> Change:
+    """Craving minus delta × (stress − own mean) in arm high."""
+
+    def change(who: list[str], column: dict[str, Any], rows: list[dict[str, str]]) -> Any:
+        _, person = np.unique(who, return_inverse=True)
+        mean = np.bincount(person, column["stress"]) / np.bincount(person)
+        high = np.array([row["arm"] == "high" for row in rows])
+        return column["craving"] - delta * (column["stress"] - mean[person]) * high
+
+    return change
+
+
+@pytest.mark.parametrize("method", Method)
+@pytest.mark.parametrize("delta", [-0.3, 0.125, 2.0])
+def test_a_planted_difference_moves_the_contrast_by_itself(method: Method, delta: float) -> None:
+    """In the model with momentary pain, by every method: same error, df and likelihood."""
+
+    def fit(trial: Trial) -> MixedModel:
+        return fit_design(
+            trial.design(also=in_context(trial.sums, "pain", trial.arm_of, trial.arms))
+        )
+
+    before, after = fit(Trial()), fit(Trial(change=planted(delta)))
+    one, other = (m.contrast({"stress_within:arm[high]": 1.0}, method) for m in (before, after))
+    assert other.estimate - one.estimate == pytest.approx(-delta, abs=1e-7)
+    assert other.standard_error == pytest.approx(one.standard_error, rel=1e-6)
+    assert other.df == pytest.approx(one.df, rel=1e-5)
+    assert after.log_likelihood == pytest.approx(before.log_likelihood, abs=1e-8)
+
+
+@pytest.mark.parametrize("method", Method)
+def test_units_and_origins_of_the_items_are_those_of_the_answer(method: Method) -> None:
+    """An uncentred predictor in other units, from another zero; an outcome in other units."""
+    trial = Trial()
+    plain = fit_design(raw(trial.sums, trial.arm_of, trial.arms, "stress", "craving"))
+    sums = Trial(change=lambda _, column, __: 4.0 * column["craving"] + 7).sums
+    stress = sums.place("stress")
+    mean, ss = sums.mean.copy(), sums.ss.copy()
+    mean[stress] = mean[stress] / 10 - 20
+    ss[stress] /= 10
+    ss[:, stress] /= 10
+    moved = Centred(sums.participants, sums.functions, sums.n, mean, ss)
+    other = fit_design(raw(moved, trial.arm_of, trial.arms, "stress", "craving"))
+    a, b = (m.contrast({"stress_within:arm[high]": 1.0}, method) for m in (plain, other))
+    assert b.estimate == pytest.approx(40 * a.estimate, rel=1e-6)
+    assert b.standard_error == pytest.approx(40 * a.standard_error, rel=1e-6)
+    assert b.df == pytest.approx(a.df, rel=1e-5)
+    assert other.sd_slope == pytest.approx(40 * plain.sd_slope, rel=1e-5)
+
+
+def test_a_term_that_repeats_another_is_named_and_left_out() -> None:
+    trial = Trial()
+    terms = Terms(trial.sums)
+    also = {"again": terms.raw("stress"), "time": terms.raw("time")}
+    model = fit_design(trial.design(also=also))
+    assert model.dropped == ("again",)  # stress is stress_within + the own mean
+    with pytest.raises(ValueError, match="depend on each other"):
+        model.omnibus([{"time": 1.0}, {"time": 2.0}])
+    with pytest.raises(ValueError, match="Kenward–Roger or CR2, not CR0"):
+        model.omnibus([{"time": 1.0}], Method.CR0)
