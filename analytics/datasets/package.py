@@ -20,7 +20,8 @@ from typing import Any
 from django.conf import settings
 from django.db import connection, transaction
 
-from analytics.datasets.tables import TABLES, Scope
+from analytics.datasets.columns import Scope
+from analytics.datasets.tables import TABLES
 from ema import studies
 from ema.models import QuestionnaireVersion
 
@@ -46,8 +47,9 @@ Study `{slug}`, {masking}; moment {moment}.
 - Instants are UTC in ISO 8601, dates are local to the participant.
 - A text cell that begins with `=`, `+`, `-`, `@`, a tab or a line break has an apostrophe in
   front, so that no spreadsheet runs it as a formula. Numbers are never changed.
-- Answers to a prompt that already had one, answers after withdrawal and self-initiated reports
-  are not in `data/prompts.csv`.
+- Answers to a prompt that already had one and self-initiated reports are in `data/responses.csv`
+  and not in `data/prompts.csv`; answers after withdrawal are in neither.
+- What people wrote in their own words is in no table.
 """
 
 

@@ -10,8 +10,8 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from analytics.datasets.columns import Scope
 from analytics.datasets.package import FILES, Package, write_package
-from analytics.datasets.tables import Scope
 from analytics.models import Snapshot, SnapshotMasking
 from ema import access, audit
 from ema.access import NoAccess, User

@@ -6,94 +6,26 @@ column of `participants`, in an unmasked snapshot.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 from zoneinfo import ZoneInfo
 
-from analytics.models import SnapshotMasking
+from analytics.datasets import items
+from analytics.datasets.columns import (
+    CODE,
+    PARTICIPANT,
+    Column,
+    Scope,
+    Source,
+    Table,
+    day,
+    instant,
+    number,
+    text,
+    whole,
+    word,
+)
 from ema import studies
 from ema.models import Participant, Prompt, Study
 from ema.prompt_state import with_state
-
-CODE = 'participant.code COLLATE "C"'
-
-
-@dataclass(frozen=True)
-class Scope:
-    """What a snapshot covers: a study as it stands, prompts judged at `moment`."""
-
-    study: Study
-    masking: str
-    moment: datetime
-
-    @property
-    def with_arms(self) -> bool:
-        return self.masking == SnapshotMasking.UNMASKED
-
-
-@dataclass(frozen=True)
-class Column:
-    name: str
-    sql: str
-    kind: str
-    meaning: str
-
-
-@dataclass(frozen=True)
-class Source:
-    """FROM and WHERE of a table with its parameters, and the order of its rows."""
-
-    sql: str
-    parameters: Sequence[Any]
-    order: str
-
-
-@dataclass(frozen=True)
-class Table:
-    name: str
-    row: str
-    columns: Callable[[Scope], Sequence[Column]]
-    source: Callable[[Scope], Source]
-
-    def select(self, scope: Scope) -> tuple[str, Sequence[Any]]:
-        """The whole table as one SELECT and its parameters."""
-        listed = ", ".join(f"{column.sql} AS {column.name}" for column in self.columns(scope))
-        source = self.source(scope)
-        return f"SELECT {listed} FROM {source.sql} ORDER BY {source.order}", source.parameters  # noqa: S608
-
-
-def text(name: str, sql: str, meaning: str) -> Column:
-    """Text from people or phones. A cell that a spreadsheet would run gets an apostrophe first."""
-    guarded = (
-        f"CASE WHEN {sql} ~ '^[=+@\\-\\t\\r\\n]' THEN '''' || {sql} ELSE nullif({sql}, '') END"
-    )
-    return Column(name, guarded, "text", meaning)
-
-
-def word(name: str, sql: str, meaning: str) -> Column:
-    """One of a fixed set of words, or a key made by the software."""
-    return Column(name, f"nullif({sql}, '')", "word", meaning)
-
-
-def instant(name: str, sql: str, meaning: str) -> Column:
-    utc = f"to_char({sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-    return Column(name, utc, "instant, UTC, ISO 8601", meaning)
-
-
-def day(name: str, sql: str, meaning: str) -> Column:
-    return Column(name, f"to_char({sql}, 'YYYY-MM-DD')", "date, ISO 8601", meaning)
-
-
-def whole(name: str, sql: str, meaning: str) -> Column:
-    return Column(name, sql, "whole number", meaning)
-
-
-def number(name: str, sql: str, meaning: str) -> Column:
-    return Column(name, sql, "number", meaning)
-
-
-PARTICIPANT = text("participant_id", "participant.code", "The participant's pseudonym.")
 
 
 def _prompt_columns(scope: Scope) -> Sequence[Column]:
@@ -289,4 +221,5 @@ TABLES = (
         _coupling_columns,
         _of_participants("analytics_coupling", "coupling", CODE),
     ),
+    *items.TABLES,
 )

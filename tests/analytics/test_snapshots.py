@@ -6,6 +6,7 @@ import json
 import resource
 import shutil
 import subprocess
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import date, timedelta
@@ -14,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
@@ -29,8 +31,11 @@ from analytics.datasets.snapshots import (
 )
 from analytics.models import Snapshot
 from analytics.tasks import build_snapshots
+from ema import studies
 from ema.audit import COMMAND
 from ema.models import Allocation, AuditEvent, Participant, Prompt, Study, UrineTest
+from ema.questionnaires import drafts
+from tests import trial
 from tests.analytics.answers import (
     START,
     add_participant,
@@ -40,6 +45,7 @@ from tests.analytics.answers import (
     make_trial,
     respond,
 )
+from tests.ema.test_questionnaires import EVERY_KIND
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -200,11 +206,62 @@ def test_every_column_is_documented_and_every_documented_column_is_there() -> No
         directory = built(make_study(masking), masking)
         with (directory / "codebook.csv").open(newline="") as file:
             book = list(csv.DictReader(file))
-        for name in ("prompts", "participants", "urine", "coupling"):
+        for name in ("prompts", "participants", "urine", "coupling", "responses", "items"):
             with (directory / "data" / f"{name}.csv").open(newline="") as file:
                 header = next(csv.reader(file))
             assert [line["column"] for line in book if line["table"] == name] == header
         assert all(line["meaning"].endswith(".") and line["type"] for line in book)
+
+
+def test_answers_to_items_of_every_kind_are_listed() -> None:
+    study = make_study()
+    version = drafts.bring_in(study=study, document=EVERY_KIND, actor=COMMAND)
+    studies.publish(version=version, now=timezone.now(), actor=COMMAND)
+    phone = trial.redeem(add_participant(study, "P1"))
+    sent = [
+        {"item": "stress", "value": 62, "rt_ms": 2100},
+        {"item": "craving", "value": None, "skip": "later"},
+        {"item": "company", "value": ["nobody", 2]},
+        {"item": "drinks", "value": -2.5},
+        {"item": "woke", "value": "07:05"},
+        {"item": "event", "value": True},
+        {"item": "note", "value": "my own words"},
+        {"item": "unknown", "value": "my own words, too"},
+    ]
+    item = {
+        "id": str(uuid.uuid4()),
+        "trigger": "self_initiated",
+        "questionnaire": {"key": "every", "version": 3},
+        "completed_at": timezone.now().isoformat(),
+        "answers": sent,
+    }
+    Client().post(
+        "/api/v1/me/submissions:batch",
+        {"items": [item]},
+        content_type="application/json",
+        headers={"Authorization": f"Bearer {phone.access_token}"},
+    )
+    directory = built(study)
+    rows = table(directory, "responses")
+    assert [(row["item"], row["value"], row["answered"]) for row in rows] == [
+        ("stress", "62", "1"),
+        ("craving", "", "0"),
+        ("company", "nobody|2", "1"),
+        ("drinks", "-2.5", "1"),
+        ("woke", "07:05", "1"),
+        ("event", "true", "1"),
+        ("note", "", "1"),
+        ("unknown", "", "1"),
+    ]
+    assert (rows[0]["rt_ms"], rows[1]["skip_reason"]) == ("2100", "later")
+    assert b"own words" not in (directory / "data/responses.csv").read_bytes()
+    items = {row["item"]: row for row in table(directory, "items") if row["version"] == "3"}
+    assert items["craving"]["choices"] == "1=None"
+    assert items["company"]["choices"] == "nobody=Nobody|2=Two"
+    assert (items["drinks"]["unit"], items["drinks"]["decimals"]) == ("glasses", "1")
+    assert (items["woke"]["minimum"], items["stress"]["maximum"]) == ("", "100")
+    assert json.loads(items["drinks"]["show_if"]) == {"item": "stress", "at_least": 50.5}
+    assert items["stress"]["sha256"] == version.sha256
 
 
 def test_a_cell_that_a_spreadsheet_would_run_is_guarded() -> None:
@@ -233,7 +290,14 @@ def test_the_hashes_are_those_of_the_files() -> None:
     assert done.stdout.count(": OK") == len(FILES) - 1
     snapshot.refresh_from_db()
     assert snapshot.sha256 == hashlib.sha256((directory / "SHA256SUMS").read_bytes()).hexdigest()
-    assert snapshot.row_counts == {"prompts": 24, "participants": 2, "urine": 0, "coupling": 0}
+    assert snapshot.row_counts == {
+        "prompts": 24,
+        "participants": 2,
+        "urine": 0,
+        "coupling": 0,
+        "responses": 0,
+        "items": 3,
+    }
     provenance = json.loads((directory / "provenance.json").read_text())
     assert provenance["snapshot"] == str(snapshot.pk)
     assert provenance["rows"] == snapshot.row_counts
@@ -301,6 +365,8 @@ def test_the_command_says_where_the_files_are(tmp_path: Path) -> None:
         "participants: 2 rows",
         "urine: 0 rows",
         "coupling: 2 rows",
+        "responses: 0 rows",
+        "items: 3 rows",
         f"SHA-256 of SHA256SUMS: {snapshot.sha256}",
     ]
 
