@@ -16,6 +16,7 @@ from scheduler.sampling import (
     FIXED,
     draws_needed,
     inclusion_probability,
+    kept_gap,
     sample,
     seeded_draws,
     why_infeasible,
@@ -121,6 +122,18 @@ def draw_day(
     due_at = tuple(place(offset, spans) for offset in drawn.offsets)
     probability = inclusion_probability(length=length, prompts=prompts)
     return DayPlan(due_at, _expiries(due_at, protocol, spans), drawn.gap_relaxed, probability)
+
+
+def gap_kept_on(study_on: date, protocol: Protocol, zone: ZoneInfo) -> timedelta:
+    """Return the gap that a date with drawn prompts keeps: the protocol's, or as much as fits."""
+    _, length = _windows_of(study_on, protocol.windows, zone)
+    gap, _ = kept_gap(
+        protocol.design,
+        length=length,
+        prompts=protocol.prompts_per_day,
+        minimum_gap=protocol.minimum_gap // SECOND,
+    )
+    return gap * SECOND
 
 
 def why_unworkable(

@@ -10,19 +10,23 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from functools import partial
+from operator import itemgetter
 from typing import Any, NamedTuple
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import connection
 from django.db.models import Count
 
 from ema.models import Participant, Phase
 from ema.pauses import cancel_paused
-from scheduler.day import Protocol, draw_day
+from scheduler.day import Protocol, draw_day, gap_kept_on
+from scheduler.prompt_rows import DayKey, Row, insert_prompts
 from scheduler.protocols import protocol_of, validate_protocol
+from scheduler.relaxed import RelaxedDay
 from scheduler.replanning import cancel_overlapping, take_up_changes
 from scheduler.starts import write_starts
-from scheduler.zones import TZDATA_VERSION, zone_named
+from scheduler.zones import zone_named
 
 __all__ = ["Planned", "plan_prompts", "running_phases", "validate_protocol"]
 
@@ -61,9 +65,6 @@ class Stretch(NamedTuple):
     last_on: date
 
 
-Row = tuple[int, int, int, date, int, int, datetime, datetime, str, bool]
-
-
 @dataclass
 class Streams:
     """The phases drawn from, each a stream of its own, and their protocols as met so far."""
@@ -92,14 +93,15 @@ def plan_prompts(now: datetime, progress: Callable[[int, int], None] | None = No
     take_up_changes(now)
     behind = _behind(phases, last_dates)
     prompts, participants = 0, set[int]()
-    for begin in range(0, len(behind), CHUNK):
-        chunk = behind[begin : begin + CHUNK]
+    done = 0
+    for chunk in _chunks(behind):
         rows = list(_draw(chunk, streams, refused))
         if rows:
-            prompts += _insert(rows, now)
+            prompts += insert_prompts(rows, now, partial(_relaxed_days, chunk, streams))
             participants.update(row[0] for row in rows)
+        done += len(chunk)
         if progress:
-            progress(begin + len(chunk), len(behind))
+            progress(done, len(behind))
     cancel_overlapping(now)
     for sentence, count in refused.items():
         log.warning("Not planned, %d times: %s", count, sentence)
@@ -170,6 +172,35 @@ def _behind(phases: dict[int, Phase], last_dates: dict[str, date]) -> list[Stret
         return [Stretch(*row) for row in cursor.fetchall()]
 
 
+def _relaxed_days(
+    chunk: Sequence[Stretch], streams: Streams, keys: set[DayKey]
+) -> Iterator[RelaxedDay]:
+    """Of the days with these keys, which gap they keep instead of the protocol's."""
+    of = {(stretch.participant_id, stretch.phase_id): stretch for stretch in chunk}
+    for participant_id, phase_id, study_on in sorted(keys, key=itemgetter(0, 2)):
+        stretch = of[participant_id, phase_id]
+        protocol = streams.protocol(stretch)
+        yield RelaxedDay(
+            participant_id=participant_id,
+            phase=streams.phases[phase_id].key,
+            study_on=study_on,
+            minimum_gap=protocol.minimum_gap,
+            gap=gap_kept_on(study_on, protocol, zone_named(stretch.zone)),
+        )
+
+
+def _chunks(behind: Sequence[Stretch]) -> Iterator[list[Stretch]]:
+    """About 500 stretches at a time, all of a participant's in one."""
+    chunk: list[Stretch] = []
+    for stretch in behind:
+        if len(chunk) >= CHUNK and stretch.participant_id != chunk[-1].participant_id:
+            yield chunk
+            chunk = []
+        chunk.append(stretch)
+    if chunk:
+        yield chunk
+
+
 def _draw(chunk: Sequence[Stretch], streams: Streams, refused: Counter[str]) -> Iterator[Row]:
     """The prompts of a chunk. Whoever cannot be drawn for is refused; the others go on."""
     for stretch in chunk:
@@ -184,7 +215,7 @@ def _draw(chunk: Sequence[Stretch], streams: Streams, refused: Counter[str]) -> 
 
 
 def _draw_stretch(stretch: Stretch, phase: Phase, protocol: Protocol) -> Iterator[Row]:
-    """The prompts of one participant's missing days, in the order of TYPES."""
+    """The prompts of one participant's missing days, as rows."""
     zone, seed = zone_named(stretch.zone), bytes(phase.study.seed)
     for number in range((stretch.last_on - stretch.first_on).days + 1):
         study_on = stretch.first_on + number * DAY
@@ -204,51 +235,6 @@ def _draw_stretch(stretch: Stretch, phase: Phase, protocol: Protocol) -> Iterato
                 stretch.zone,
                 plan.gap_relaxed,
             )
-
-
-TYPES = {
-    "participant_id": "int8",
-    "phase_id": "int8",
-    "questionnaire_id": "int8",
-    "study_on": "date",
-    "study_day": "int2",
-    "ordinal": "int2",
-    "due_at": "timestamptz",
-    "expires_at": "timestamptz",
-    "zone": "text",
-    "gap_relaxed": "bool",
-}
-_typed = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
-_names = ", ".join(TYPES)
-_drawn = ", ".join(f"drawn.{name}" for name in TYPES)
-TABLE = f"CREATE TEMPORARY TABLE drawn ({_typed}) ON COMMIT DROP"
-COPY = f"COPY drawn ({_names}) FROM STDIN (FORMAT BINARY)"
-INSERT = f"""
-INSERT INTO ema_prompt ({_names}, tzdata, planned_at, cancelled_at, cancel_reason, undelivered)
-SELECT {_drawn}, %(tzdata)s, %(now)s,
-    CASE WHEN drawn.due_at < start.known_at THEN %(now)s::timestamptz END,
-    CASE WHEN drawn.due_at < participant.enrolled_at THEN 'before_enrolment'
-        WHEN drawn.due_at < start.known_at THEN 'before_start' ELSE '' END, ''
-FROM drawn JOIN ema_participant participant ON participant.id = drawn.participant_id
-JOIN ema_phasestart start USING (participant_id, phase_id)
-ORDER BY drawn.participant_id, drawn.phase_id, drawn.study_on, drawn.ordinal
-ON CONFLICT (participant_id, phase_id, study_on, ordinal)
-    WHERE NOT cancel_reason = 'superseded' DO NOTHING
-"""  # noqa: S608 - of constants; one order for all, so that two planners wait and never deadlock
-
-
-def _insert(rows: Sequence[Row], now: datetime) -> int:
-    """Write a chunk in one transaction; how many prompts were new."""
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(TABLE)
-        with cursor.copy(COPY) as copy:
-            copy.set_types(list(TYPES.values()))
-            for row in rows:
-                copy.write_row(row)
-        cursor.execute(INSERT, {"now": now, "tzdata": TZDATA_VERSION})
-        inserted: int = cursor.rowcount
-        cursor.execute("DROP TABLE drawn")
-    return inserted
 
 
 CANCEL_WITHDRAWN = """

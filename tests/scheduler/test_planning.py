@@ -11,7 +11,8 @@ from django.db import connection
 from django.utils import timezone
 
 from ema import audit, enrolment
-from ema.models import Participant, Phase, Prompt, Study
+from ema.models import AuditEvent, Participant, Phase, Prompt, Study
+from scheduler import planning
 from scheduler.day import Protocol, draw_day
 from scheduler.delivery import dispatch_due
 from scheduler.ledger import ledger
@@ -27,6 +28,19 @@ MIDNIGHT = datetime(2026, 6, 15, tzinfo=UTC)  # a Monday
 NOON = MIDNIGHT + timedelta(hours=12)
 DAY = timedelta(days=1)
 WEEKDAYS = [{"weekdays": [1, 2, 3, 4, 5], "start": "08:00", "end": "22:00"}]
+
+
+def hours(start: str, end: str) -> list[dict[str, Any]]:
+    return [{"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": start, "end": end}]
+
+
+def relaxed() -> list[AuditEvent]:
+    return list(AuditEvent.objects.filter(action="prompts.gap_relaxed").order_by("pk"))
+
+
+def days_of(event: AuditEvent) -> list[dict[str, Any]]:
+    assert isinstance(event.after, list)
+    return event.after
 
 
 def rows(**conditions: Any) -> list[tuple[Any, ...]]:
@@ -236,6 +250,57 @@ def test_a_day_too_short_for_the_gap_says_so() -> None:
     trial.enrol(trial.make_study(windows=windows), "S1", "UTC", MIDNIGHT)
     assert plan_prompts(NOON).prompts == 15 * 4
     assert not Prompt.objects.filter(gap_relaxed=False)
+
+
+def test_short_days_go_to_the_audit_trail_once_for_each_participant_and_run() -> None:
+    study = trial.make_study(windows=hours("08:00", "10:00"))
+    for code in ("S1-001", "S1-002"):
+        trial.enrol(study, code, "UTC", MIDNIGHT)
+    plan_prompts(NOON)
+    events = relaxed()
+    assert [event.subject for event in events] == ["participant S1-001", "participant S1-002"]
+    assert {event.site for event in events} == {study.sites.get()}
+    written = days_of(events[0])
+    assert len(written) == 15
+    assert written[0] == {
+        "phase": "treatment",
+        "study_on": "2026-06-15",
+        "minimum_gap_s": 3600,
+        "gap_s": 1800,
+    }
+    plan_prompts(NOON)
+    assert len(relaxed()) == 2
+    plan_prompts(NOON + DAY)
+    assert len(relaxed()) == 4
+    assert [day["study_on"] for day in days_of(relaxed()[3])] == ["2026-06-30"]
+
+
+def test_days_that_keep_their_gap_write_no_events() -> None:
+    windows = hours("08:00", "22:00")
+    windows[0]["weekdays"] = [1, 2, 3, 4, 5, 6]
+    windows += hours("08:00", "11:00")
+    windows[1]["weekdays"] = [7]
+    study = trial.make_study(windows=windows)
+    trial.enrol(study, "S1-001", "UTC", MIDNIGHT)
+    plan_prompts(MIDNIGHT)
+    [event] = relaxed()
+    assert [day["study_on"] for day in days_of(event)] == ["2026-06-21", "2026-06-28"]
+    assert {day["gap_s"] for day in days_of(event)} == {2700}
+    assert Prompt.objects.filter(gap_relaxed=True).count() == 8
+
+
+def test_one_event_tells_of_all_phases_however_the_work_is_cut(monkeypatch: Any) -> None:
+    monkeypatch.setattr(planning, "CHUNK", 1)
+    study = trial.make_study(phase_days=3, windows=hours("08:00", "10:00"))
+    trial.add_phase(study, "aftercare", like=study.phases.get())
+    trial.enrol(study, "S1-001", "UTC", MIDNIGHT)
+    trial.enrol(study, "S1-002", "UTC", MIDNIGHT)
+    plan_prompts(NOON)
+    events = relaxed()
+    assert len(events) == 2
+    for event in events:
+        phases = [day["phase"] for day in days_of(event)]
+        assert phases == ["treatment"] * 3 + ["aftercare"] * 3
 
 
 def test_one_unplannable_participant_does_not_stop_the_others() -> None:
