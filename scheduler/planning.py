@@ -234,6 +234,7 @@ def _draw_stretch(stretch: Stretch, phase: Phase, protocol: Protocol) -> Iterato
                 expires_at,
                 stretch.zone,
                 plan.gap_relaxed,
+                plan.inclusion_probability,
             )
 
 

@@ -8,7 +8,7 @@ from django.db import connection, transaction
 from scheduler.relaxed import RelaxedDay, record_relaxed
 from scheduler.zones import TZDATA_VERSION
 
-Row = tuple[int, int, int, date, int, int, datetime, datetime, str, bool]
+Row = tuple[int, int, int, date, int, int, datetime, datetime, str, bool, float | None]
 DayKey = tuple[int, int, date]  # a participant's day in a phase
 
 TYPES = {
@@ -22,6 +22,7 @@ TYPES = {
     "expires_at": "timestamptz",
     "zone": "text",
     "gap_relaxed": "bool",
+    "inclusion_probability": "float8",
 }
 _typed = ", ".join(f"{name} {kind}" for name, kind in TYPES.items())
 _names = ", ".join(TYPES)

@@ -38,6 +38,13 @@ def _prompt_columns(scope: Scope) -> Sequence[Column]:
         whole("prompt_no", "prompt.ordinal", "1, 2, … within the study day."),
         instant("scheduled_at_utc", "prompt.due_at", "When the prompt was due."),
         text("tz", "prompt.zone", "IANA zone the prompt was planned in."),
+        number(
+            "inclusion_probability",
+            "prompt.inclusion_probability",
+            "By design, the expected number of prompts in any one minute of the day's waking "
+            "hours: prompts a day × 60 / seconds of waking hours. Empty where nothing was drawn: "
+            "fixed times and imported prompts.",
+        ),
         instant("released_at_utc", "prompt.released_at", "When it was offered to the phone."),
         instant("armed_at_utc", "prompt.armed_at", "When the phone had set its own alarm."),
         instant("sent_at_utc", "prompt.sent_at", "When the server sent it."),

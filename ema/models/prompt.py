@@ -51,6 +51,9 @@ class Prompt(models.Model):
     zone = models.CharField(max_length=64)
     tzdata = models.CharField(max_length=16, help_text="Version of the zone data used.")
     gap_relaxed = models.BooleanField(default=False)
+    inclusion_probability = models.FloatField(
+        null=True, blank=True, help_text="Prompts expected in any minute of the day's windows."
+    )
     planned_at = models.DateTimeField()
     released_at = models.DateTimeField(null=True, blank=True)
     armed_at = models.DateTimeField(null=True, blank=True)

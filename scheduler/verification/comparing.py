@@ -9,12 +9,13 @@ from ema.models import Phase
 from scheduler.day import Protocol
 from scheduler.planning import Streams, Stretch
 from scheduler.verification.causes import cause_of
-from scheduler.verification.days import Days, is_equal
+from scheduler.verification.days import Days, has_probability, is_equal
 from scheduler.verification.result import (
     DUE_AT,
     EXPIRES_AT,
     EXTRA,
     MISSING,
+    PROBABILITY,
     UNREADABLE,
     Difference,
 )
@@ -92,6 +93,9 @@ def _compare(days: Days, study_on: date, rows: Sequence[Stored], zone: str) -> I
         due_at, expires_at = plan.due_at[ordinal - 1], plan.expires_at[ordinal - 1]
         if row.due_at != due_at:
             yield days.difference(study_on, ordinal, DUE_AT, row.due_at, expected=due_at)
+        elif not has_probability(row, plan):
+            stored, drawn = row.inclusion_probability, plan.inclusion_probability
+            yield days.difference(study_on, ordinal, PROBABILITY, stored, expected=drawn)
         if row.expires_at - row.due_at != expires_at - due_at and row.expires_at != expires_at:
             yield days.difference(
                 study_on, ordinal, EXPIRES_AT, row.expires_at, expected=expires_at

@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from ema.models import Phase
 from scheduler.day import EMPTY_DAY, DayPlan, Protocol, draw_day
 from scheduler.planning import Stretch
-from scheduler.verification.result import Difference
+from scheduler.verification.result import Difference, Value
 from scheduler.verification.stored import Stored
 from scheduler.zones import zone_named
 
@@ -42,7 +42,7 @@ class Days:
         )
 
     def difference(
-        self, study_on: date, ordinal: int, kind: str, stored: datetime | None, **more: Any
+        self, study_on: date, ordinal: int, kind: str, stored: Value, **more: Any
     ) -> Difference:
         return Difference(
             participant=self.stretch.code,
@@ -56,12 +56,18 @@ class Days:
         )
 
 
+def has_probability(row: Stored, plan: DayPlan) -> bool:
+    """Whether the stored probability is the drawn one; older prompts have none."""
+    return row.inclusion_probability in (None, plan.inclusion_probability)
+
+
 def is_equal(rows: Sequence[Stored], plan: DayPlan, zone: str) -> bool:
     return len(rows) == len(plan.due_at) and all(
         row.due_at == due_at
         and row.expires_at == expires_at
         and row.ordinal == ordinal
         and row.zone == zone
+        and has_probability(row, plan)
         for ordinal, (row, due_at, expires_at) in enumerate(
             zip(rows, plan.due_at, plan.expires_at, strict=True), start=1
         )

@@ -11,7 +11,8 @@ from scheduler.verification.stored import Rows
 from scheduler.zones import TZDATA_VERSION
 
 MISSING, EXTRA, DUE_AT, EXPIRES_AT = "missing", "extra", "due_at", "expires_at"
-UNREADABLE = "not_recomputable"
+PROBABILITY, UNREADABLE = "inclusion_probability", "not_recomputable"
+Value = datetime | float | None
 OTHER_SEED: dict[str, Any] = {"cause": "the seed is another", "is_by_tzdata": False}
 
 
@@ -23,8 +24,8 @@ class Difference(NamedTuple):
     study_on: date
     ordinal: int
     kind: str
-    stored: datetime | None
-    expected: datetime | None
+    stored: Value
+    expected: Value
     cause: str = ""
     is_by_tzdata: bool = False
 
@@ -93,7 +94,11 @@ def _content(difference: Difference) -> dict[str, Any]:
         "study_on": difference.study_on.isoformat(),
         "ordinal": difference.ordinal,
         "kind": difference.kind,
-        "stored": difference.stored and difference.stored.isoformat(),
-        "expected": difference.expected and difference.expected.isoformat(),
+        "stored": _json(difference.stored),
+        "expected": _json(difference.expected),
         "cause": difference.cause,
     }
+
+
+def _json(value: Value) -> str | float | None:
+    return value.isoformat() if isinstance(value, datetime) else value

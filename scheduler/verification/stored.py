@@ -30,6 +30,7 @@ class Stored(NamedTuple):
     zone: str
     tzdata: str
     planned_at: datetime
+    inclusion_probability: float | None
 
 
 Rows = dict[int, list[Stored]]  # of one participant, by phase, in the order of days

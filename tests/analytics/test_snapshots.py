@@ -83,6 +83,7 @@ def test_every_scheduled_prompt_has_one_row_the_missed_ones_included() -> None:
     Prompt.objects.filter(pk=prompts[3].pk).update(**cancel)
     Prompt.objects.filter(pk=prompts[4].pk).update(sent_at=None, undelivered="no_device")
     Prompt.objects.filter(pk=prompts[5].pk).update(sent_at=None)
+    Prompt.objects.filter(pk=prompts[0].pk).update(inclusion_probability=4 / 840)
     soon = timezone.now() + timedelta(days=1)
     Prompt.objects.filter(pk=prompts[6].pk).update(
         due_at=soon, expires_at=soon + timedelta(minutes=30), sent_at=None
@@ -101,6 +102,8 @@ def test_every_scheduled_prompt_has_one_row_the_missed_ones_included() -> None:
     assert (first["stress"], first["craving"], first["pain"]) == ("30.4", "12.0", "")
     assert first["flags"] == "clock_skew before_due"
     assert (first["latency_s"], late["latency_s"]) == ("120.000", "2700.000")
+    assert float(first["inclusion_probability"]) == 4 / 840
+    assert late["inclusion_probability"] == ""
     assert first["scheduled_at_utc"] == "2026-03-02T08:00:00.000000Z"
     assert first["completed_at_utc"] == "2026-03-02T08:02:00.000000Z"
     assert (first["participant_id"], first["phase"], first["tz"]) == (

@@ -303,6 +303,24 @@ def test_one_event_tells_of_all_phases_however_the_work_is_cut(monkeypatch: Any)
         assert phases == ["treatment"] * 3 + ["aftercare"] * 3
 
 
+def test_a_prompt_keeps_its_inclusion_probability_by_design() -> None:
+    study = trial.make_study(windows=hours("22:00", "06:00"))
+    zone = "Europe/Brussels"
+    enrolled = datetime(2026, 3, 20, tzinfo=UTC)
+    trial.enrol(study, "S1", zone, enrolled)
+    plan_prompts(enrolled)
+    kept = dict(Prompt.objects.values_list("study_on", "inclusion_probability"))
+    assert kept[date(2026, 3, 27)] == 4 / (8 * 60)
+    assert kept[date(2026, 3, 28)] == 4 / (7 * 60)  # the clocks go forward that night
+
+
+def test_fixed_times_have_no_inclusion_probability() -> None:
+    study = trial.make_study(design="fixed", fixed_times=["09:00"])
+    trial.enrol(study, "S1", "UTC", MIDNIGHT)
+    plan_prompts(NOON)
+    assert set(Prompt.objects.values_list("inclusion_probability", flat=True)) == {None}
+
+
 def test_one_unplannable_participant_does_not_stop_the_others() -> None:
     study = trial.make_study()
     broken = trial.make_study("broken", windows=[{"weekdays": [1], "start": "8", "end": "x"}])

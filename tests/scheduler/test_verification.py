@@ -180,6 +180,19 @@ def test_another_expiry_is_found(study: Study) -> None:
     assert found(verify_schedule(study)) == [("S1", 2, "expires_at")]
 
 
+def test_another_inclusion_probability_is_found_and_none_is_of_an_older_release(
+    study: Study,
+) -> None:
+    some().update(inclusion_probability=0.5)
+    some(code="S2").update(inclusion_probability=None)
+    verified = verify_schedule(study)
+    assert found(verified) == [("S1", 2, "inclusion_probability")]
+    assert verified.content()["differences"][0]["stored"] == 0.5
+    out, _, code = run("verify_schedule", "demo")
+    assert "has another inclusion probability: stored 0.5, drawn 0.0" in out
+    assert code == 1
+
+
 def test_a_deleted_prompt_and_a_deleted_day_are_found(study: Study) -> None:
     some("S2").delete()
     Prompt.objects.filter(participant__code="S3", study_day=4).delete()

@@ -5,6 +5,7 @@ import re
 import time
 from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -19,6 +20,7 @@ KINDS = {
     "extra": "is not drawn by the seed",
     "due_at": "is due at another time",
     "expires_at": "expires at another time",
+    "inclusion_probability": "has another inclusion probability",
     "not_recomputable": "cannot be recomputed",
 }
 
@@ -115,13 +117,17 @@ def wheel(release: str) -> str:
 
 
 def in_words(difference: Difference) -> str:
-    times = [
-        f"{what} {at:%Y-%m-%dT%H:%M:%S.%fZ}".replace(".000000Z", "Z")
-        for what, at in (("stored", difference.stored), ("drawn", difference.expected))
-        if at
+    values = [
+        f"{what} {_in_utc(value) if isinstance(value, datetime) else value}"
+        for what, value in (("stored", difference.stored), ("drawn", difference.expected))
+        if value
     ]
     cause = f" ({difference.cause})" if difference.cause else ""
     return (
         f"{difference.participant}, {difference.phase}, {difference.study_on} "
-        f"#{difference.ordinal} {KINDS[difference.kind]}: {', '.join(times)}{cause}"
+        f"#{difference.ordinal} {KINDS[difference.kind]}: {', '.join(values)}{cause}"
     )
+
+
+def _in_utc(at: datetime) -> str:
+    return f"{at:%Y-%m-%dT%H:%M:%S.%fZ}".replace(".000000Z", "Z")
