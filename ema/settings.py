@@ -208,7 +208,7 @@ REST_FRAMEWORK = {
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
-    "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
+    "DEFAULT_SCHEMA_CLASS": "ema.api.openapi.DoorSchema",
     "EXCEPTION_HANDLER": "ema.api.errors.as_problem",
     "UNAUTHENTICATED_USER": None,
     "NUM_PROXIES": _read("count", "TRUSTED_PROXIES", 0),

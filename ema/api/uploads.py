@@ -79,6 +79,8 @@ class Submissions(UploadView):
     @extend_schema(
         operation_id="submit",
         summary="Upload responses: each is stored exactly once, whatever it says",
+        description="At most 100 items. Send again whatever was not acknowledged: an id that is "
+        "there already changes nothing.",
         request=serializers.SubmissionBatch,
         responses={200: serializers.SubmissionStatuses, **REFUSALS},
     )
@@ -99,6 +101,7 @@ class Events(UploadView):
     @extend_schema(
         operation_id="report_events",
         summary="Report what happened to prompts (armed, shown …) and to the phone",
+        description="At most 100 items. Kept once by their ids, however often they are sent.",
         request=serializers.EventBatch,
         responses={200: serializers.EventStatuses, **REFUSALS},
     )

@@ -2,6 +2,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from ema.api import uploads, views
+from ema.api.reference import reference
 
 app_name = "phone"
 urlpatterns = [
@@ -17,5 +18,6 @@ urlpatterns = [
     path("me/submissions:batch", uploads.Submissions.as_view(), name="submissions"),
     path("me/events:batch", uploads.Events.as_view(), name="events"),
     path("me/push-registration", views.PushRegistration.as_view(), name="push-registration"),
+    path("docs/", reference, name="docs"),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
 ]

@@ -34,3 +34,15 @@ def test_where_no_door_is_a_program_gets_a_problem_and_a_person_a_page() -> None
 def test_a_defect_is_a_problem_for_a_program() -> None:
     failed = server_error(RequestFactory().get("/api/v1/time"))
     assert (failed.status_code, failed["Content-Type"]) == (500, "application/problem+json")
+
+
+@pytest.mark.django_db
+def test_the_page_to_read_tells_every_door_and_every_field() -> None:
+    schema = json.loads(Client().get("/api/v1/schema/").content)
+    page = Client().get("/api/v1/docs/").content.decode()
+    for path, operations in schema["paths"].items():
+        for method in operations:
+            assert f"{method.upper()} {path}</code>" in page
+    assert "items[].answers[].value" in page
+    assert "one of created, duplicate, conflict, quarantined" in page
+    assert "a phone&#x27;s access token" in page

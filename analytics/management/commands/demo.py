@@ -200,7 +200,7 @@ class Command(BaseCommand):
             "",
             f"  {url}/          studies, for investigators and the statistician",
             f"  {url}/admin/    the coordinator's and administrator's screens",
-            f"  {url}/api/v1/schema/   the phones' API",
+            f"  {url}/api/v1/docs/   the phones' API, door by door",
             f"  logs: {settings.STATE_DIR}/log/",
             SIMULATED,
         ]
