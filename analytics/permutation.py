@@ -148,7 +148,7 @@ def _shuffled(
         yield total, square
 
 
-def _choose(bits: PCG64, count: int, size: int, wanted: int) -> NDArray[np.uint64]:
+def _choose(bits: PCG64, count: int, size: int, wanted: int) -> NDArray[np.intp]:
     """``count`` samples of ``wanted`` of ``size`` places, without replacement.
 
     Random integers with the place in their low bits are sorted; the first places are the sample.
@@ -157,4 +157,4 @@ def _choose(bits: PCG64, count: int, size: int, wanted: int) -> NDArray[np.uint6
     keys = bits.random_raw(count * size).reshape(count, size)
     keys = (keys & ~low) | np.arange(size, dtype=np.uint64)
     keys.sort(axis=1)
-    return np.asarray(keys[:, :wanted] & low)
+    return (keys[:, :wanted] & low).astype(np.intp)

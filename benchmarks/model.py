@@ -1,12 +1,19 @@
-"""The mixed model from moments, against one pass over the same sums; and lme4 where R has it."""
+"""The mixed model from moments: the fit, everything a comparison says, a million people; and lme4.
+
+Everything is the fit, Kenward–Roger, CR2 of every term, shrunken slopes, everybody left out in turn
+and a permutation test of 9,999 draws.
+"""
 
 from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from analytics.mixed_model import fit_mixed_model
+from analytics.effect_sizes import influence
+from analytics.fixed_effects import within_arm_term
+from analytics.mixed_model import Method, fit_mixed_model
 from analytics.moments import Moments
+from analytics.permutation import own_slopes, permutation_test
 from benchmarks import lme4
 from benchmarks.figures import Figure, say, seconds
 
@@ -19,7 +26,11 @@ def measure(quick: bool) -> Iterator[Figure]:
     """Milliseconds and nanoseconds per participant by number of participants."""
     for participants in (118, 1_000) if quick else (118, 1_000, 10_000):
         stress, craving = ratings(participants)
-        yield _fit(moments_of(stress, craving), 3 if quick else 9)
+        moments = moments_of(stress, craving)
+        yield _fit(moments, 3 if quick else 9)
+        yield _everything(moments, 2 if quick else 5)
+    if not quick:
+        yield _a_million()
     stress, craving = ratings(118)
     if not (why_not := lme4.why_not()):
         yield _beside_lme4(stress, craving, 2 if quick else 5)
@@ -67,6 +78,47 @@ def _fit(moments: Moments, repeats: int) -> Figure:
     values, limits = zip(*pairs[1:], strict=True)  # the first one warms up
     what = f"model: fit of {count:,}, {np.median(values) * count / 1e6:.3g} ms"
     return Figure(what, "ns/participant", values, "one pass over six sums", limits)
+
+
+def _everything(moments: Moments, repeats: int, permute: bool = True) -> Figure:
+    """Milliseconds, beside those of the fit alone."""
+    count = len(moments.participants)
+    arms = arms_of(count)
+    contrast = {within_arm_term(ARMS[1]): 1.0}
+    treated = np.arange(count) % 2 == 1
+
+    def everything() -> None:
+        model = fit_mixed_model(moments, arms, ARMS[0])
+        model.contrasts_of([{term: 1.0} for term in model.terms], Method.KENWARD_ROGER)
+        model.contrasts_of([{term: 1.0} for term in model.terms], Method.CR2)
+        influence(model, contrast)
+        slopes, there = own_slopes(moments.within())
+        if permute:
+            permutation_test(slopes[there], treated[there], seed=1)
+
+    pairs = [
+        (
+            seconds(everything) * 1e3,
+            seconds(lambda: fit_mixed_model(moments, arms, ARMS[0])) * 1e3,
+        )
+        for _ in range(repeats + 1)
+    ]
+    values, limits = zip(*pairs[min(1, repeats - 1) :], strict=True)  # the first one warms up
+    what = f"model: everything of {count:,}" + ("" if permute else ", without permutations")
+    return Figure(what, "ms", values, "the fit alone", limits)
+
+
+def _a_million() -> Figure:
+    """From stored moments: ten thousand people's sums, a hundred times, each time shifted."""
+    few = moments_of(*ratings(10_000))
+    shift = np.repeat(np.arange(100) % 7, 10_000)
+    n, x, y, xx, xy, yy = (
+        np.tile(np.asarray(each, dtype=np.int64), 100)
+        for each in (few.n, few.sum_x, few.sum_y, few.sum_xx, few.sum_xy, few.sum_yy)
+    )
+    x, xy, xx = x + shift * n, xy + shift * y, xx + 2 * shift * x + shift**2 * n
+    moments = Moments(tuple(range(1_000_000)), n, x, y, xx, xy, yy)
+    return _everything(moments, 1, permute=False)
 
 
 def _beside_lme4(stress: Ints, craving: Ints, repeats: int) -> Figure:
