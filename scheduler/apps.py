@@ -1,3 +1,5 @@
+from importlib import import_module
+
 from django.apps import AppConfig
 
 
@@ -6,7 +8,8 @@ class SchedulerConfig(AppConfig):
     verbose_name = "Scheduling"
 
     def ready(self) -> None:
-        """Tell `ema`, which does not know this package, what is here: checks and pages."""
+        """Register the checks; tell `ema`, which does not know this package, what is here."""
+        import_module("scheduler.checks")
         from ema.pages import STUDY_PAGES
         from ema.phases import PHASE_CHECKS
         from ema.travel import HOURS_CHECKS
