@@ -39,9 +39,11 @@ class PromptQuerySet(models.QuerySet["Prompt"]):
 class Prompt(models.Model):
     id = models.UUIDField(primary_key=True, db_default=RandomUUID(), editable=False)
     participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="prompts")
-    phase = models.ForeignKey(Phase, on_delete=models.PROTECT, related_name="prompts")
+    phase = models.ForeignKey(
+        Phase, on_delete=models.PROTECT, related_name="prompts", db_index=False
+    )
     questionnaire = models.ForeignKey(
-        QuestionnaireVersion, on_delete=models.PROTECT, related_name="prompts"
+        QuestionnaireVersion, on_delete=models.PROTECT, related_name="prompts", db_index=False
     )
     study_on = models.DateField(help_text="Local date on which the day's window starts.")
     study_day = models.PositiveSmallIntegerField(help_text="1 is the day of enrolment.")

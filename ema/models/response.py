@@ -38,12 +38,14 @@ class Response(models.Model):
 
     id = models.UUIDField(primary_key=True, help_text="Made by the phone: the key to exactly once.")
     participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="responses")
-    device = models.ForeignKey(Device, on_delete=models.PROTECT, related_name="responses")
+    device = models.ForeignKey(
+        Device, on_delete=models.PROTECT, related_name="responses", db_index=False
+    )
     prompt = models.ForeignKey(
         Prompt, null=True, blank=True, on_delete=models.PROTECT, related_name="responses"
     )
     questionnaire = models.ForeignKey(
-        QuestionnaireVersion, on_delete=models.PROTECT, related_name="responses"
+        QuestionnaireVersion, on_delete=models.PROTECT, related_name="responses", db_index=False
     )
     trigger = models.CharField(max_length=20, choices=Trigger)
     shown_at = models.DateTimeField(null=True, blank=True)
