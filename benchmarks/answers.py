@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from benchmarks.trial import KEY, SLIDERS, ZONE, Phone
+from ema import prepared
 from ema.models import Prompt
 from ema.responses import COLUMNS
 
@@ -42,7 +43,7 @@ class Batch:
         rows = [_row(item, questionnaire) for item in self.items]
         device = self.phone.device
         sent = msgspec.json.encode(rows).decode()
-        asked = [item["prompt_id"] for item in self.items]
+        asked = prepared.array(item["prompt_id"] for item in self.items)
         return [sent, asked, device.participant_id, device.pk, datetime.now(UTC), asked]
 
 

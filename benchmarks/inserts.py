@@ -36,7 +36,7 @@ def insert_all(batches: Sequence[Batch], questionnaire: int) -> list[float]:
     with psycopg.connect(ADDRESSES.database_url, autocommit=True) as connection:
         for arguments in ready:
             began = time.perf_counter()
-            stored = connection.execute(INSERT, arguments, prepare=True).fetchall()
+            stored = connection.execute(INSERT, arguments, prepare=True, binary=True).fetchall()
             took.append(time.perf_counter() - began)
             if not stored:
                 raise RuntimeError("The limit did not store what it was given.")

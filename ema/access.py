@@ -133,7 +133,7 @@ WHERE device.access_hash = %s AND device.access_expires_at > %s AND device.revok
 
 def uploader(*, access_hash: str, now: datetime) -> Uploader | None:
     """Whose token this is; also a phone that was replaced, which may hold answers."""
-    found = prepared.rows(UPLOADER, [access_hash, now])
+    found = prepared.first_rows(UPLOADER, [access_hash, now])
     return Uploader(*found[0]) if found else None
 
 
@@ -153,7 +153,7 @@ WHERE id = ANY(%s) AND participant_id = %s
 
 def signals_of(phone: Uploader, asked: Sequence[UUID]) -> dict[UUID, Signal]:
     """Those of the prompts named that are this phone's participant's."""
-    found = prepared.rows(SIGNALS, [list(asked), phone.participant_id]) if asked else []
+    found = prepared.rows(SIGNALS, [prepared.array(asked), phone.participant_id]) if asked else []
     return {key: Signal(*rest) for key, *rest in found}
 
 
@@ -162,7 +162,7 @@ CONTENTS = "SELECT id, content_sha256 FROM ema_response WHERE id = ANY(%s) AND p
 
 def contents_of(phone: Uploader, ids: Sequence[UUID]) -> dict[UUID, bytes]:
     """Hashes of this participant's stored responses; another's id stays unknown here."""
-    found = prepared.rows(CONTENTS, [list(ids), phone.participant_id]) if ids else []
+    found = prepared.rows(CONTENTS, [prepared.array(ids), phone.participant_id]) if ids else []
     return {key: bytes(digest) for key, digest in found}
 
 

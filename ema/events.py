@@ -89,7 +89,7 @@ def _insert(phone: Uploader, rows: list[Row], now: datetime) -> set[uuid.UUID]:
     if not rows:
         return set()
     sent = msgspec.json.encode(rows).decode()
-    asked = [row.prompt_id for row in rows if row.prompt_id]
+    asked = prepared.array(row.prompt_id for row in rows if row.prompt_id)
     whose = [phone.participant_id, phone.device_id]
     stored = prepared.rows(RECORD, [sent, asked, *whose, now, asked])
     return {each for (each,) in stored}
@@ -100,7 +100,7 @@ KNOWN = "SELECT id FROM ema_phoneevent WHERE device_id = %s AND id = ANY(%s)"
 
 def _known(phone: Uploader, ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those that this phone had reported before."""
-    found = prepared.rows(KNOWN, [phone.device_id, list(ids)]) if ids else []
+    found = prepared.rows(KNOWN, [phone.device_id, prepared.array(ids)]) if ids else []
     return {each for (each,) in found}
 
 

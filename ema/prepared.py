@@ -1,18 +1,38 @@
 """Statements of the hot path: PostgreSQL keeps them prepared, and Django wraps no row of theirs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
+from uuid import UUID
 
 import psycopg
-from django.db import connection
+from django.db import OperationalError, connection
 
 
 def rows(statement: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
     """Run one statement on this thread's connection; by itself it is a transaction.
 
-    Raises Django's OperationalError when the database is away; the next request connects anew.
+    Raises Django's OperationalError when the database is away.
     """
     connection.ensure_connection()
     with connection.wrap_database_errors:
         cursor = psycopg.Cursor(connection.connection)
-        return cursor.execute(statement, arguments, prepare=True).fetchall()
+        return cursor.execute(statement, arguments, prepare=True, binary=True).fetchall()
+
+
+def first_rows(statement: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
+    """The same for the first statement of a request, which only reads.
+
+    Where the connection has died since the last request, it connects anew and asks again.
+    """
+    try:
+        return rows(statement, arguments)
+    except OperationalError:
+        if connection.in_atomic_block:
+            raise
+        connection.close()
+        return rows(statement, arguments)
+
+
+def array(ids: Iterable[UUID]) -> str:
+    """Ids as PostgreSQL writes them: psycopg takes twice as long over a list."""
+    return f"{{{','.join(map(str, ids))}}}"

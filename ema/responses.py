@@ -8,7 +8,6 @@ gets a status; `created` means committed.
 import json
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -32,8 +31,7 @@ class ItemStatus(msgspec.Struct, omit_defaults=True):
     errors: tuple[Fault, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Formed:
+class Formed(msgspec.Struct, frozen=True):
     """A submission and the questionnaire version it was written on."""
 
     read: Read[Submission]
@@ -193,7 +191,7 @@ def _insert(phone: Uploader, items: list[Formed], client: Client, now: datetime)
     signals = access.signals_of(phone, asked)
     rows = [_row(item, signals, phone, offset, now) for item in items]
     sent = msgspec.json.encode(rows).decode()
-    prompts, whose = list(signals), [phone.participant_id, phone.device_id, now]
+    prompts, whose = prepared.array(signals), [phone.participant_id, phone.device_id, now]
     stored = prepared.rows(INSERT, [sent, prompts, *whose, prompts])
     return {each for (each,) in stored}
 
