@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ema.access import Signal, Uploader
 from ema.models.response import Flag
-from ema.submissions import Submission, refuse_impossible
+from ema.submissions import EARLIEST, LATEST, Submission
 
 SKEW_TOLERATED = timedelta(minutes=2)
 FUTURE_TOLERATED = timedelta(minutes=1)
@@ -44,10 +44,10 @@ class Form:
 def corrected(at: datetime, offset: timedelta) -> datetime:
     """A phone's instant by the server's clock; where that gives an absurd year, as it was."""
     try:
-        refuse_impossible(at + offset)
-    except (OverflowError, ValueError):
+        moved = at + offset
+    except OverflowError:
         return at
-    return at + offset
+    return moved if EARLIEST <= moved < LATEST else at
 
 
 class Judged(NamedTuple):

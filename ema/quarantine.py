@@ -5,7 +5,6 @@ The item stays as it was sent: a correction is the response beside it.
 
 import json
 import uuid
-from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -56,7 +55,8 @@ def release(
     _claim(entry, reason)
     item = read_item(entry, text or text_of(entry))
     if Response.objects.filter(pk=item.item.id).exists():  # the first with this id stands
-        item = replace(item, item=msgspec.structs.replace(item.item, id=uuid.uuid4()))
+        renamed = msgspec.structs.replace(item.item, id=uuid.uuid4())
+        item = msgspec.structs.replace(item, item=renamed)
     [status] = responses.store_batch(
         phone=Uploader.of(entry.device), client=Client(), items=[item], now=now
     )  # received now, so that couplings take it up; the item keeps when it arrived

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 import msgspec
 
 MOST_ITEMS = 100
-FIRST_YEAR, LAST_YEAR = 1900, 2999
+EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 LONGEST_NUMBER = re.compile(rb"[0-9]{300}")
 T = TypeVar("T")
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -25,12 +25,8 @@ Short = Annotated[str, msgspec.Meta(max_length=64)]
 def refuse_impossible(*instants: datetime | None) -> None:
     """ValueError for a year that no clock shows: databases and languages differ beyond them."""
     for at in instants:
-        try:
-            year = at.astimezone(UTC).year if at else FIRST_YEAR
-        except OverflowError:
-            year = 0
-        if not FIRST_YEAR <= year <= LAST_YEAR:
-            raise ValueError(f"The year must lie between {FIRST_YEAR} and {LAST_YEAR}")
+        if at is not None and not EARLIEST <= at < LATEST:
+            raise ValueError(f"The year must lie between {EARLIEST.year} and {LATEST.year - 1}")
 
 
 class Client(msgspec.Struct, omit_defaults=True):
@@ -145,8 +141,7 @@ class Fault:
     detail: str
 
 
-@dataclass(frozen=True)
-class Read(Generic[T]):
+class Read(msgspec.Struct, Generic[T], frozen=True):
     """An item that could be read."""
 
     item: T
