@@ -66,8 +66,11 @@ class Terms:
 
     def within(self, function: str) -> Term:
         """A row function minus the participant's own mean."""
-        self.centred.place(function)
-        return Term(self.zeros, {function: self.ones})
+        if self.centred.own is None:
+            self.centred.place(function)
+            return Term(self.zeros, {function: self.ones})
+        apart = self.centred.mean_of(function) - self.centred.own_mean_of(function)
+        return Term(apart, {function: self.ones})
 
     def raw(self, function: str, origin: float = 0.0) -> Term:
         """A row function minus the same number for everybody."""
@@ -75,7 +78,7 @@ class Terms:
 
     def between(self, function: str) -> Term:
         """The own mean minus the unweighted mean of own means; 0 where they are all the same."""
-        mean = self.centred.mean_of(function)
+        mean = self.centred.own_mean_of(function)
         spread = float(np.sqrt(self.centred.ss_of(function, function).max()))
         column = mean - mean.mean()
         # Means that differ by rounding alone are the same.
@@ -89,13 +92,12 @@ class Terms:
         Needs the sums of the row function ``first*second``.
         """
         name, mean = product_of(first, second), self.centred.mean_of
-        a, b = mean(first), mean(second)
+        a = self.centred.own_mean_of(first)
+        b = self.zeros if raw else self.centred.own_mean_of(second)
         parts = {name: self.ones}
-        for function, part in ((first, self.zeros if raw else -b), (second, -a)):
+        for function, part in ((first, -b), (second, -a)):
             parts[function] = parts[function] + part if function in parts else part
-        # Its own mean is the participant's covariance of the two.
-        level = mean(name) - a * b
-        return Term(level, parts)
+        return Term(mean(name) - b * mean(first) - a * mean(second) + a * b, parts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -138,7 +140,7 @@ class Design:
         for place, factor in enumerate(factors):
             if factor == self.predictor:
                 others = factors[:place] + factors[place + 1 :]
-                total = total + (self.centred.mean_of("*".join(others)) if others else 1.0)
+                total = total + (self.centred.own_mean_of("*".join(others)) if others else 1.0)
         return total
 
 
@@ -169,6 +171,8 @@ def summarise(design: Design) -> tuple[tuple[str, ...], Units, Summaries]:
     centre = float(within.n @ within.mean_y / pairs)
     origin = 0.0 if design.within else float(within.n @ within.mean_x / pairs)
     shift = None if design.within else (within.mean_x - origin) / x
+    if design.within and design.centred.own is not None:
+        shift = (within.mean_x - design.centred.own_mean_of(design.predictor)) / x
     on_level, on_slope = spread.along([design.fixed[name] for name in kept])
     level, slope = (within.mean_y - centre) / y, within.slope * (x / y)
     on_level, on_slope = on_level / sizes, on_slope * (x / sizes)
@@ -191,6 +195,7 @@ def summarise(design: Design) -> tuple[tuple[str, ...], Units, Summaries]:
         level_at=level_at,
         slope_at=slope_at,
         residual=residual / y**2,
+        n_rows=float(design.centred.counts.sum()),
         cross=cross,
         rest=rest,
     )

@@ -45,6 +45,9 @@ class Centred:
 
     P participants and k functions: n (P), mean (k × P), ss (k × k × P). ss[a, b] is
     Σ(a − mean a)(b − mean b) of each participant's rows.
+
+    Sums over whitened rows (`analytics.serial`) have weighted means and counts; then ``own`` are
+    the plain means (k × P), ``rows`` the plain counts (P), and ``log_det`` is log|R| over all rows.
     """
 
     participants: tuple[Label, ...]
@@ -52,9 +55,17 @@ class Centred:
     n: Floats
     mean: Floats
     ss: Floats
+    own: Floats | None = None
+    rows: Floats | None = None
+    log_det: float = 0.0
 
     def __len__(self) -> int:
         return len(self.participants)
+
+    @property
+    def counts(self) -> Floats:
+        """Numbers of rows (P)."""
+        return self.n if self.rows is None else self.rows
 
     def place(self, function: str) -> int:
         """The position of a row function. Raises ValueError for one that was not summed."""
@@ -64,8 +75,12 @@ class Centred:
         return self.functions.index(function)
 
     def mean_of(self, function: str) -> Floats:
-        """Each participant's mean."""
+        """Each participant's mean, weighted where rows are whitened."""
         return np.asarray(self.mean[self.place(function)])
+
+    def own_mean_of(self, function: str) -> Floats:
+        """Each participant's plain mean: what a deviation within the person is from."""
+        return np.asarray((self.mean if self.own is None else self.own)[self.place(function)])
 
     def ss_of(self, first: str, second: str) -> Floats:
         """Each participant's sum of products about the means."""
@@ -181,12 +196,7 @@ class Gram:
         An item with one decimal is stored as 304 for 30.4: its scale is 10. A product is divided
         by the scales of both its factors.
         """
-        given = scales or {}
-        if wrong := [f"{name} {scale}" for name, scale in given.items() if not scale > 0]:
-            raise ValueError(f"scales must be positive, not {', '.join(wrong)}")
-        unit = np.array(
-            [prod(given.get(part, 1.0) for part in name.split("*")) for name in self.functions]
-        )
+        unit = units_of(self.functions, scales or {})
         ss = self._about_means() / (unit[:, None] * unit)[:, :, None]
         mean = self.mean / unit[:, None]
         return Centred(self.participants, self.functions, self.n.astype(np.float64), mean, ss)
@@ -228,6 +238,13 @@ class Gram:
         origins = None if self.origins is None else lay(self.origins).astype(np.float64)
         n = lay(self.n).astype(np.int64)
         return Gram(names, self.functions, n, lay(self.totals), lay(self.products), origins)
+
+
+def units_of(functions: Sequence[str], scales: Mapping[str, float]) -> Floats:
+    """What divides each function; a product is divided by the scales of both its factors."""
+    if wrong := [f"{name} {scale}" for name, scale in scales.items() if not scale > 0]:
+        raise ValueError(f"scales must be positive, not {', '.join(wrong)}")
+    return np.array([prod(scales.get(part, 1.0) for part in name.split("*")) for name in functions])
 
 
 def _order(label: Label) -> tuple[bool, Label]:

@@ -11,7 +11,7 @@ A negative contrast means a weaker coupling than in the reference arm.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any, NamedTuple, TypeAlias
@@ -276,7 +276,7 @@ def fit_mixed_model(
 def fit_design(design: Design) -> MixedModel:
     """Fit any design by REML; see ``fit_mixed_model`` for what is refused and what is dropped."""
     within = design.pairs
-    refuse_hopeless(within)
+    refuse_hopeless(replace(within, n=design.centred.counts))
     refuse_broken_reference(within, design.arm_of, design.arms)
     terms, units, summaries = summarise(design)
     refuse_saturated(within, *_levels_and_slopes(design, terms))
@@ -336,10 +336,11 @@ def _in_item_units(
     # X is rescaled column by column, so log|X'V⁻¹X| moves by the squares of the units.
     log_units = float(np.log(units.coefficients / units.y).sum())
     deviance = criterion.deviance + 2 * df * np.log(units.y) - 2 * log_units
+    deviance += design.centred.log_det
     offset = {INTERCEPT: units.centre}
     return MixedModel(
         participants=design.centred.participants,
-        n=design.centred.n,
+        n=design.centred.counts,
         arms=design.arms,
         arm_of=design.arm_of,
         terms=terms,

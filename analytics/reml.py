@@ -51,7 +51,8 @@ class Summaries:
     level, slope: own intercept and slope of the outcome on Z (a slope is 0 where the predictor
     does not vary). on_level (P × p0) and on_slope (P × p1): the rows of A, of the columns at
     ``level_at`` and ``slope_at``; other columns have zeros there. residual: Σ SS that no column
-    touches. rest: X⊥ and y⊥, None where there are none.
+    touches. n_rows: N, which is Σ n unless rows are whitened. rest: X⊥ and y⊥, None where there
+    are none.
     """
 
     n: Floats
@@ -63,6 +64,7 @@ class Summaries:
     level_at: tuple[int, ...]
     slope_at: tuple[int, ...]
     residual: float
+    n_rows: float
     cross: Floats | None = None
     rest: Rest | None = None
 
@@ -76,7 +78,7 @@ class Summaries:
     @property
     def error_df(self) -> float:
         """N − p."""
-        return float(self.n.sum()) - self.n_terms
+        return self.n_rows - self.n_terms
 
     def chunks(self) -> Iterator[Summaries]:
         """The same participants, a cacheful at a time."""

@@ -318,7 +318,7 @@ def test_participants_in_chunks_add_up_to_the_same_criterion() -> None:
     one = small_trial().fit().engine.summaries
     arrays = ("n", "ss", "level", "slope", "on_level", "on_slope")
     tall: dict[str, Any] = {name: np.concatenate([getattr(one, name)] * 700) for name in arrays}
-    many = replace(one, **tall, residual=700 * one.residual)
+    many = replace(one, **tall, residual=700 * one.residual, n_rows=700 * one.n_rows)
     at = np.array([0.8, 0.1, 0.4])
     parts = [evaluate(part, at) for part in many.chunks()]
     assert len(parts) == 3
