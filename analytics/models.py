@@ -1,4 +1,4 @@
-"""What analysis keeps: blind moments and couplings; frozen comparisons and snapshots."""
+"""What analysis keeps: blind moments and couplings; plans, frozen comparisons, snapshots."""
 
 import uuid
 
@@ -7,6 +7,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from analytics.plan import Plan, read_text
 from ema.models import Participant, Phase, Study
 
 
@@ -85,6 +86,60 @@ class CouplingProgress(models.Model):
 
     def __str__(self) -> str:
         return f"covered until {self.covered_until:%Y-%m-%d %H:%M:%S}"
+
+
+class AnalysisPlanQuerySet(models.QuerySet["AnalysisPlan"]):
+    def newest(self) -> "AnalysisPlanQuerySet":
+        """The newest version of every key."""
+        return self.order_by("study_id", "key", "-version").distinct("study_id", "key")
+
+
+class AnalysisPlan(models.Model):
+    """What is to be compared (`analytics.plan`); once locked, the database refuses to change it.
+
+    `content` is the canonical text, kept as it was hashed.
+    """
+
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="plans")
+    key = models.SlugField(max_length=40)
+    version = models.PositiveSmallIntegerField(default=1)
+    content = models.TextField()
+    sha256 = models.CharField(max_length=64)
+    changed_at = models.DateTimeField(db_default=Now())
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    locked_at = models.DateTimeField(null=True)
+    locked_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    objects = AnalysisPlanQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["study", "key", "-version"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["study", "key", "version"], name="a_plan_has_one_of_each_version"
+            ),
+            models.UniqueConstraint(
+                fields=["study", "key"],
+                condition=Q(locked_at=None),
+                name="one_version_of_a_plan_is_a_draft",
+            ),
+            models.CheckConstraint(condition=~Q(sha256=""), name="a_plan_is_hashed"),
+            models.CheckConstraint(
+                condition=Q(locked_at__isnull=False) | Q(locked_by=None),
+                name="only_a_locked_plan_says_who_locked_it",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} v{self.version}"
+
+    @property
+    def plan(self) -> Plan:
+        return read_text(self.content)
 
 
 class Comparison(models.Model):

@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from analytics import pages
+from analytics import pages, plan_pages
 
 app_name = "analytics"
 urlpatterns: list[URLPattern] = [
@@ -9,6 +9,12 @@ urlpatterns: list[URLPattern] = [
     path("<slug:slug>/comparison/figure.svg", pages.figure, name="figure"),
     path("<slug:slug>/comparison/freeze/", pages.freeze_comparison, name="freeze"),
     path("<slug:slug>/comparison/frozen/<int:number>/", pages.frozen_comparison, name="frozen"),
+    path("<slug:slug>/plans/", plan_pages.plans, name="plans"),
+    path("<slug:slug>/plans/write/", plan_pages.write_plan, name="write-plan"),
+    path("<slug:slug>/plans/<slug:key>/<int:version>/", plan_pages.one_plan, name="plan"),
+    path(
+        "<slug:slug>/plans/<slug:key>/<int:version>/lock/", plan_pages.lock_plan, name="lock-plan"
+    ),
     path("<slug:slug>/snapshots/", pages.snapshots, name="snapshots"),
     path("<slug:slug>/snapshots/request/", pages.ask_for_snapshot, name="ask-for-snapshot"),
 ]

@@ -16,6 +16,8 @@ from django.utils import timezone
 from analytics.comparison import freeze
 from analytics.coupling import estimate_couplings
 from analytics.datasets.snapshots import request_snapshot
+from analytics.plan import Plan
+from analytics.plans import save
 from ema.audit import COMMAND
 from ema.models import Allocation, Study
 from tests.analytics.answers import make_trial, make_user
@@ -46,6 +48,8 @@ def study() -> Study:
     study = make_trial(masking="double_blind", n=6, prompts=4)
     estimate_couplings(timezone.now())
     request_snapshot(study, COMMAND, "masked", timezone.now())
+    doses = {"placebo": 0.0, "clonidine": 1.0}
+    save(study=study, key="primary", plan=Plan(doses=doses), actor=COMMAND, now=timezone.now())
     return study
 
 
@@ -73,7 +77,7 @@ def starts(study: Study) -> list[str]:
     """Pages to start from, every list of the admin, and lookups that would tell of a slot."""
     slot = Allocation.objects.filter(study=study).order_by("pk")[2].pk
     found = ["/admin/", "/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"]
-    found += ["/studies/relief/ledger/"]
+    found += ["/studies/relief/ledger/", "/studies/relief/plans/", "/studies/relief/plans/write/"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
     for model in admin.site._registry:
