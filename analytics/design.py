@@ -24,7 +24,7 @@ import numpy as np
 
 from analytics.gram import Centred, product_of
 from analytics.moments import Within
-from analytics.reml import Rest, Summaries
+from analytics.summaries import Rest, Summaries
 from analytics.summing import Floats
 
 _RANK_TOLERANCE = 1e-7  # R's qr()

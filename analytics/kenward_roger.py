@@ -18,15 +18,8 @@ from typing import NamedTuple
 import numpy as np
 from scipy.stats import f as fisher
 
-from analytics.reml import (
-    DIRECTIONS,
-    Criterion,
-    Summaries,
-    crossed,
-    relative_covariance,
-    sandwich,
-    weights,
-)
+from analytics.reml import DIRECTIONS, Criterion
+from analytics.summaries import Summaries, crossed, relative_covariance, sandwich, weights
 from analytics.summing import Floats
 
 

@@ -24,7 +24,7 @@ from analytics.design import Design
 from analytics.fixed_effects import within_arm_term
 from analytics.mixed_model import MixedModel, fit_design
 from analytics.moments import Within
-from analytics.reml import relative_covariance, residuals, weights
+from analytics.summaries import relative_covariance, residuals, weights
 from analytics.summing import Floats
 
 DRAWS = 9_999

@@ -24,7 +24,8 @@ import numpy as np
 from scipy.stats import f as fisher
 
 from analytics.kenward_roger import FTest
-from analytics.reml import Criterion, Summaries, relative_covariance
+from analytics.reml import Criterion
+from analytics.summaries import Summaries, relative_covariance
 from analytics.summing import Floats
 
 _FLAT = 1e-12  # an eigenvalue that is zero but for rounding, relative to the largest
