@@ -16,6 +16,7 @@ from ema.models import Prompt
 from ema.responses import COLUMNS
 
 LOCAL = ZoneInfo(ZONE)
+ARGUMENTS = ("sent", "prompts", "participant", "device", "now", "prompts")  # of INSERT, in order
 HEAD = (
     "POST /api/v1/me/submissions:batch HTTP/1.1\r\n"
     "Host: 127.0.0.1\r\n"
@@ -40,11 +41,22 @@ class Batch:
 
     def arguments(self, questionnaire: int) -> list[Any]:
         """The arguments of `ema.responses.INSERT` for the same answers."""
-        rows = [_row(item, questionnaire) for item in self.items]
+        prompts, participant, device, sent = self.staged(questionnaire)
+        known = {
+            "prompts": prompts,
+            "participant": participant,
+            "device": device,
+            "sent": sent,
+            "now": datetime.now(UTC),
+        }
+        return [known[name] for name in ARGUMENTS]
+
+    def staged(self, questionnaire: int) -> tuple[str, int, int, str]:
+        """What the arguments are made of: prompts, participant, device, rows as JSON."""
+        rows = msgspec.json.encode([_row(item, questionnaire) for item in self.items])
+        prompts = prepared.array(item["prompt_id"] for item in self.items)
         device = self.phone.device
-        sent = msgspec.json.encode(rows).decode()
-        asked = prepared.array(item["prompt_id"] for item in self.items)
-        return [sent, asked, device.participant_id, device.pk, datetime.now(UTC), asked]
+        return prompts, device.participant_id, device.pk, rows.decode()
 
 
 class Stock:

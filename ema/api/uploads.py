@@ -59,7 +59,7 @@ def as_json(refusal: Response) -> JsonResponse:
 
 def phone_of(request: HttpRequest, now: datetime) -> Uploader:
     """The phone that sends, also one that was replaced: it may hold answers."""
-    token = token_of(request.headers.get("Authorization", ""))
+    token = token_of(request.META.get("HTTP_AUTHORIZATION", ""))
     phone = access.uploader(access_hash=codes.hash_token(token), now=now) if token else None
     if phone is None:
         raise Unknown
