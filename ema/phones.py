@@ -24,7 +24,9 @@ import msgspec
 ANSWERS_AT_ONCE, EVENTS_AT_ONCE = 50, 100  # in one batch, which may carry 100
 LONGEST_HORIZON = timedelta(days=14)  # of one schedule request
 TRY_AGAIN = frozenset({408, 425, 429, *range(500, 600)})
-TOO_LARGE = 413
+SEND_LESS = frozenset(
+    {400, 413}
+)  # the batch cannot be read, or is too large: perhaps one item's fault
 UNAUTHORISED = 401
 DONE = frozenset({"created", "duplicate", "quarantined", "stored", "ignored"})
 EventKind = Literal["armed", "shown", "opened", "dismissed", "snoozed"]
@@ -213,13 +215,16 @@ class Phone:
         return done + self._upload("me/submissions:batch", self.answers, ANSWERS_AT_ONCE)
 
     def _upload(self, path: str, outbox: dict[str, dict[str, Any]], size: int) -> Counter[str]:
+        """Batch by batch; what is refused even alone stays in the outbox, and the rest goes on."""
         done: Counter[str] = Counter()
+        refused: dict[str, httpx.Response] = {}
         attempt = 0
-        while outbox:
-            batch = [item for _, item in zip(range(size), outbox.values(), strict=False)]
+        while batch := [item for name, item in outbox.items() if name not in refused][:size]:
             reply = self._send("POST", path, {"client": self._client(), "items": batch}, False)
-            if reply.status_code == TOO_LARGE and size > 1:
+            if reply.status_code in SEND_LESS:
                 size = max(1, len(batch) // 2)
+                if len(batch) == 1:
+                    refused[batch[0]["id"]] = reply
                 continue
             told = msgspec.json.decode(self._accepted(reply).content)["items"]
             again = self._settle(outbox, told, done)
@@ -230,6 +235,8 @@ class Phone:
             if attempt >= self.patience.attempts:
                 raise Offline(f"The server keeps asking to retry {len(outbox)} items.")
             self.patience.wait(attempt, again)
+        for reply in refused.values():
+            self._accepted(reply)  # says why
         return done
 
     def _settle(

@@ -339,16 +339,21 @@ def test_a_batch_that_is_too_large_is_halved(
     assert len(network.seen) == 2 + 4
 
 
-def test_a_single_answer_that_is_too_large_is_refused_rather_than_sent_for_ever(
-    phone: Phone, network: Network, participant: Participant
+@pytest.mark.parametrize("fault", ["too large", "400"])
+def test_an_answer_that_is_refused_alone_is_kept_and_does_not_keep_the_others(
+    phone: Phone, network: Network, participant: Participant, fault: str
 ) -> None:
     answered(phone, participant)
-    network.faults = ["too large"] * 10
+    first, *_ = phone.answers
+    network.seen.clear()
+    network.faults = [fault] * 4  # of 8 answers, of 4, of 2, and of the first alone
 
     with pytest.raises(Refused):
         phone.upload()
 
-    assert len(phone.answers) == 8
+    assert list(phone.answers) == [first]
+    assert len(network.seen) == 4 + 7
+    assert Response.objects.count() == 7
 
 
 def test_a_conflict_is_kept_apart_and_not_sent_again(
