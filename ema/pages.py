@@ -57,11 +57,11 @@ def answer_page(
     return render(request, template, context, status=status)
 
 
-def links_of(study: Study, user: User) -> list[Link]:
-    """The added pages of a study that this user may open."""
+def links_of(study: Study, user: User, *, but: str = "") -> list[Link]:
+    """The added pages of a study that this user may open; `but` is the page that links."""
     held = access.roles_in(user=user, study=study)
     return [
         Link(page.title, reverse(page.name, args=[study.slug]))
         for page in STUDY_PAGES
-        if page.roles & held
+        if page.roles & held and page.name != but
     ]

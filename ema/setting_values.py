@@ -15,6 +15,7 @@ SWITCH = dict.fromkeys(("on", "true", "yes", "y", "ok", "1"), True) | dict.fromk
 RATE = re.compile(r"[1-9][0-9]{0,8}/(?:s|sec|second|m|min|minute|h|hour|d|day)")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 LONGEST_INTERVAL_S = 86_400
+LONGEST_DAYS = 365
 
 
 class Kind(NamedTuple):
@@ -40,6 +41,10 @@ def _seconds(text: str) -> float:
 
 def _count(text: str) -> int:
     return _right(int(text), int(text) >= 0)
+
+
+def _days(text: str) -> int:
+    return _right(int(text), 1 <= int(text) <= LONGEST_DAYS)
 
 
 def _rate(text: str) -> str:
@@ -68,6 +73,7 @@ KINDS = {
     "switch": Kind(lambda text: SWITCH[text.strip().lower()], "on or off"),
     "count": Kind(_count, "a whole number, 0 or more"),
     "seconds": Kind(_seconds, f"a number of seconds above 0, at most {LONGEST_INTERVAL_S}"),
+    "days": Kind(_days, f"a whole number of days from 1 to {LONGEST_DAYS}"),
     "rate": Kind(_rate, "a number per second, minute, hour or day, such as 20/min"),
     "level": Kind(_level, f"one of {', '.join(LEVELS)}"),
     "redis": Kind(_redis, "redis://host:6379/0, rediss://host:6379/0 or unix:///path/of/socket"),

@@ -264,6 +264,8 @@ CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks cha
     }.items()
 }
 
+QUIET_PHONE_AFTER = timedelta(days=_read("days", "QUIET_PHONE_DAYS", 3))
+
 # --- delivery and files -----------------------------------------------------------------
 
 DELIVERY_CHANNEL = env.str("DELIVERY_CHANNEL", default="console")

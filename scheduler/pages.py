@@ -1,5 +1,6 @@
 """The operators' pages about prompts and phones."""
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
@@ -7,12 +8,17 @@ from django.views.decorators.http import require_GET
 from ema import access
 from ema.models import Prompt
 from ema.models.study import Role
-from ema.pages import StudyPage, answer_page, operators_page
+from ema.pages import StudyPage, answer_page, links_of, operators_page
 from scheduler.ledger import ledgers
+from scheduler.phone_tasks import phone_tasks
 from scheduler.wording import explained
 
 EVERYBODY = frozenset(Role.values)
-PAGES = [StudyPage("Ledger of prompts", "scheduler:ledger", EVERYBODY)]
+CARERS = frozenset({Role.COORDINATOR.value, Role.INVESTIGATOR.value})
+PAGES = [
+    StudyPage("Ledger of prompts", "scheduler:ledger", EVERYBODY),
+    StudyPage("Phones to look after", "scheduler:phones", CARERS),
+]
 
 
 @require_GET
@@ -27,7 +33,26 @@ def ledger(request: HttpRequest, slug: str) -> HttpResponse:
         f"Ledger: {study.title}",
         study=study,
         only_sites=access.only_sites_of(user=request.user, study=study),
+        links=links_of(study, request.user, but="scheduler:ledger"),
         ledger=counted.whole,
         lines=explained(counted.whole),
         splits={"Site": counted.by_site, "Phase": counted.by_phase},
+    )
+
+
+@require_GET
+@operators_page
+def phones(request: HttpRequest, slug: str) -> HttpResponse:
+    study = access.access_study(user=request.user, slug=slug, roles=CARERS)
+    people = access.participants_for(request.user).filter(study=study)
+    quiet_after = settings.QUIET_PHONE_AFTER
+    return answer_page(
+        request,
+        "scheduler/phones.html",
+        f"Phones to look after: {study.title}",
+        study=study,
+        only_sites=access.only_sites_of(user=request.user, study=study),
+        links=links_of(study, request.user, but="scheduler:phones"),
+        quiet_days=quiet_after.days,
+        tasks=phone_tasks(people, now=timezone.now(), quiet_after=quiet_after),
     )

@@ -5,4 +5,5 @@ from scheduler import pages
 app_name = "scheduler"
 urlpatterns: list[URLPattern] = [
     path("<slug:slug>/ledger/", pages.ledger, name="ledger"),
+    path("<slug:slug>/phones/", pages.phones, name="phones"),
 ]

@@ -24,6 +24,7 @@ PAGES = {
     "coordinator": [
         "/studies/",
         "/studies/relief/ledger/",
+        "/studies/relief/phones/",
         "/admin/",
         "/admin/ema/participant/",
         "/admin/ema/participant/add/",

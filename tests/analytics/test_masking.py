@@ -78,6 +78,7 @@ def starts(study: Study) -> list[str]:
     slot = Allocation.objects.filter(study=study).order_by("pk")[2].pk
     found = ["/admin/", "/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"]
     found += ["/studies/relief/ledger/", "/studies/relief/plans/", "/studies/relief/plans/write/"]
+    found += ["/studies/relief/phones/"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
     for model in admin.site._registry:

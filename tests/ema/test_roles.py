@@ -157,7 +157,7 @@ def test_filters_name_nothing_of_other_studies(two_hats: Client, study: Study) -
         assert "secret" not in page(two_hats.get(f"/admin/ema/{name}/")), name
     for name in ("scheduler/delivery", "ema/pushregistration"):
         assert "secret" not in page(two_hats.get(f"/admin/{name}/")), name
-    for path in ("/studies/", "/studies/demo/ledger/", "/studies/other/ledger/"):
+    for path in ("/studies/", "/studies/demo/ledger/", "/studies/other/phones/"):
         assert "secret" not in page(two_hats.get(path)), path
     assert re.search(r"demo|other", page(two_hats.get("/admin/ema/auditevent/")))
     assert not Prompt.objects.exists()

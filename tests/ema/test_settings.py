@@ -55,6 +55,10 @@ def p8() -> str:
         ({"COUPLE_EVERY_S": "nan"}, "COUPLE_EVERY_S='nan' is wrong"),
         ({"SNAPSHOT_EVERY_S": "inf"}, "SNAPSHOT_EVERY_S='inf' is wrong"),
         ({"TRUSTED_PROXIES": "two"}, "TRUSTED_PROXIES='two' is wrong: it must be a whole number"),
+        (
+            {"QUIET_PHONE_DAYS": "0"},
+            "QUIET_PHONE_DAYS='0' is wrong: it must be a whole number of da",
+        ),
         ({"TRUSTED_PROXIES": "-1"}, "TRUSTED_PROXIES='-1' is wrong: it must be a whole number, 0"),
         ({"DEBUG": "maybe"}, "DEBUG='maybe' is wrong: it must be on or off."),
         ({"LOG_LEVEL": "foo"}, "LOG_LEVEL='foo' is wrong: it must be one of DEBUG, INFO,"),
