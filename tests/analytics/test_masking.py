@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from urllib.parse import urljoin, urlsplit
 
 import pytest
@@ -19,8 +20,8 @@ from analytics.datasets.snapshots import request_snapshot
 from analytics.plan import Plan
 from analytics.plans import save
 from ema.audit import COMMAND
-from ema.models import Allocation, Study
-from tests.analytics.answers import make_trial, make_user
+from ema.models import Allocation, Prompt, Response, Study
+from tests.analytics.answers import START, add_prompt, make_trial, make_user
 
 pytestmark = pytest.mark.django_db
 
@@ -50,7 +51,20 @@ def study() -> Study:
     request_snapshot(study, COMMAND, "masked", timezone.now())
     doses = {"placebo": 0.0, "clonidine": 1.0}
     save(study=study, key="primary", plan=Plan(doses=doses), actor=COMMAND, now=timezone.now())
+    make_phones_quiet(study)
     return study
+
+
+def make_phones_quiet(study: Study) -> None:
+    """Everybody has a prompt to come and a phone that nobody heard of since they enrolled."""
+    due_at = timezone.now() + timedelta(days=1)
+    Study.objects.filter(pk=study.pk).update(started_at=START)
+    Response.objects.update(received_at=START)
+    for participant in study.participants.all():
+        prompt = add_prompt(participant, 40)
+        Prompt.objects.filter(pk=prompt.pk).update(
+            due_at=due_at, expires_at=due_at + timedelta(minutes=30), sent_at=None
+        )
 
 
 @contextmanager
@@ -149,6 +163,7 @@ def test_a_masked_role_fetches_the_same_bytes_whoever_is_in_which_arm(
     assert before.keys() == after.keys()
     assert [address for address in before if before[address] != after[address]] == []
     seen = sum(status == 200 for status, _, _ in before.values())
+    assert (b"6 to do" in before["/studies/relief/phones/"][2]) == (role != "administrator")
     assert seen > (15 if role == "administrator" else 60)
 
 
