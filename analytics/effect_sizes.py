@@ -82,7 +82,8 @@ def influence(model: MixedModel, combination: Combination) -> Influence:
     """The range of a contrast over models that leave out one participant each.
 
     In closed form with the variances kept: exact for the given variances. What their own change
-    would add is a few hundredths of the contrast's standard error.
+    would add is a few hundredths of the contrast's standard error. Participants without whom a
+    term could not be estimated are passed over.
     """
     engine = model.engine
     weights = model.weights_of(combination)
@@ -90,6 +91,6 @@ def influence(model: MixedModel, combination: Combination) -> Influence:
         weights * engine.units.coefficients
     )
     values = float(weights @ model.coefficients) + moved
-    low, high = int(values.argmin()), int(values.argmax())
+    low, high = int(np.nanargmin(values)), int(np.nanargmax(values))
     people = model.participants
     return Influence(float(values[low]), float(values[high]), people[low], people[high])

@@ -28,7 +28,7 @@ from analytics.reml import Criterion
 from analytics.summaries import Summaries, relative_covariance
 from analytics.summing import Floats
 
-_FLAT = 1e-12  # an eigenvalue that is zero but for rounding, relative to the largest
+_FLAT = 1e-9  # an eigenvalue that is zero but for rounding, relative to the largest
 
 
 class Correction(StrEnum):
@@ -61,7 +61,10 @@ def robust(
     contrasts: Floats,
     correction: Correction = Correction.CR2,
 ) -> Robust:
-    """Robust covariance and the df of the contrasts (m × p); one pass over the participants."""
+    """Robust covariance and the df of the contrasts (m × p); one pass over the participants.
+
+    Raises ValueError for a contrast that hangs on one participant: no residual is left to judge it.
+    """
     vcov, p, m = criterion.unscaled_vcov, summaries.n_terms, len(contrasts)
     meat, outer = np.zeros((p, p)), np.zeros((m, p, p))
     mean, own = np.zeros(m), np.zeros(m)
@@ -76,6 +79,12 @@ def robust(
         mean += (v - k).sum(axis=0)
         own += (v * (v - 2 * k)).sum(axis=0)
         outer += np.einsum("imp,imq->mpq", a, a, optimize=True)
+    # A S A = V wherever S is not flat, so the expected variance is the model's unless some is lost.
+    whole = np.einsum("ma,ab,mb->m", contrasts, vcov, contrasts)
+    if correction is Correction.CR2 and np.any(np.abs(mean - whole) > 1e-4 * whole):
+        raise ValueError(
+            "a contrast hangs on a single participant, so no cluster-robust error can be given"
+        )
     turned = vcov @ outer
     df = mean**2 / (own + np.einsum("mpq,mqp->m", turned, turned))
     if correction is Correction.CR1:
@@ -106,7 +115,8 @@ def hotelling(
 def without_each(summaries: Summaries, criterion: Criterion) -> Floats:
     """Coefficients with each participant left out in turn (P × p), the variances kept.
 
-    β − Φ X'S⁻¹e, which is exact for the given variances; only their own change is ignored.
+    β − Φ X'S⁻¹e, which is exact for the given variances; only their own change is ignored. NaN for
+    a participant without whom a term could not be estimated.
     """
     moved = []
     for part in summaries.chunks():
@@ -148,11 +158,11 @@ def _inverse_root(matrices: Floats) -> Floats:
 
 
 def _solve_some(matrices: Floats, right: Floats) -> Floats:
-    """Solutions where there are any; nobody's loss where a participant alone holds a term."""
+    """Solutions; NaN where a matrix is flat: the participant alone holds a term."""
     values, vectors = np.linalg.eigh(matrices)
-    there = values > _FLAT * values[:, -1:]
+    whole = np.all(values > _FLAT * values[:, -1:], axis=1, keepdims=True)
     turned = np.einsum("iab,ia->ib", vectors, right)
-    turned = np.divide(turned, values, out=np.zeros_like(turned), where=there)
+    turned = np.divide(turned, values, out=np.full_like(turned, np.nan), where=whole)
     return np.asarray(np.einsum("iab,ib->ia", vectors, turned))
 
 

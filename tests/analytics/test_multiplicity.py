@@ -14,7 +14,8 @@ from analytics.effect_sizes import (
     mean_reliability,
     standardised,
 )
-from analytics.mixed_model import Method, fit_design
+from analytics.mixed_model import Method, fit_design, fit_mixed_model
+from analytics.moments import Moments
 from analytics.multiplicity import (
     _Largest,
     against_reference,
@@ -231,3 +232,18 @@ def test_influence_names_whom_a_contrast_hangs_on() -> None:
     assert found.lowest < estimate < found.highest
     assert found.lowest_without != found.highest_without
     assert found.lowest_without in MODEL.participants
+
+
+def test_an_arm_of_one_has_no_robust_error_and_does_not_set_the_range() -> None:
+    rng = np.random.default_rng(1)
+    who = np.repeat(np.arange(14), 8)
+    stress = rng.integers(0, 11, 112)
+    craving = 2 + 0.5 * stress + rng.normal(0, 1, 14)[who] + rng.normal(0, 1, 112)
+    arm_of = {person: "alone" if person == 13 else "control" for person in range(14)}
+    model = fit_mixed_model(Moments.from_rows(who.tolist(), stress, craving), arm_of, "control")
+    contrast = {"stress_within:arm[alone]": 1.0}
+    with pytest.raises(ValueError, match="hangs on a single participant"):
+        model.contrast(contrast, Method.CR2)
+    found = influence(model, contrast)
+    assert 13 not in (found.lowest_without, found.highest_without)
+    assert model.contrast(contrast, Method.KENWARD_ROGER).df > 1
