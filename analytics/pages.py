@@ -95,7 +95,12 @@ def frozen_comparison(request: HttpRequest, slug: str, number: int) -> HttpRespo
 def snapshots(request: HttpRequest, slug: str) -> HttpResponse:
     study, found = access_snapshots(user=request.user, slug=slug)
     listed = [
-        {"snapshot": one, "state": _state(one), "files": files_of(one), "rows": one.row_counts}
+        {
+            "snapshot": one,
+            "state": _state(one),
+            "files": files_of(one),
+            "rows": list(one.row_counts.items()),
+        }
         for one in found
     ]
     return _page(request, "snapshots", f"Snapshots: {study.title}", study=study, snapshots=listed)

@@ -77,7 +77,13 @@ def test_a_due_prompt_is_sent_once(prompt: Prompt) -> None:
     assert (first.queued, first.sent) == (1, 1)
     assert dispatch(at + 5 * SECOND, sent.append).sent == 0
     assert sent == [
-        Message(prompt.pk, prompt.participant.uuid, prompt.due_at, prompt.expires_at),
+        Message(
+            prompt_id=prompt.pk,
+            participant=prompt.participant.uuid,
+            due_at=prompt.due_at,
+            expires_at=prompt.expires_at,
+            zone=prompt.zone,
+        ),
     ]
     prompt.refresh_from_db()
     delivery = prompt.deliveries.get()
