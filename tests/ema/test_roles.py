@@ -153,7 +153,8 @@ def test_filters_name_nothing_of_other_studies(two_hats: Client, study: Study) -
     secret = trial.make_study("secret")
     Site.objects.create(study=secret, code="S-secret", title="Hidden")
     secret.phases.update(key="secret-phase")
-    for name in ("participant", "prompt", "response", "quarantine", "urinetest", "auditevent"):
+    names = ("participant", "device", "prompt", "response", "quarantine", "urinetest", "auditevent")
+    for name in names:
         assert "secret" not in page(two_hats.get(f"/admin/ema/{name}/")), name
     for name in ("scheduler/delivery", "ema/pushregistration"):
         assert "secret" not in page(two_hats.get(f"/admin/{name}/")), name
