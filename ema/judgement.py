@@ -8,11 +8,12 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ema.access import Signal, Uploader
 from ema.models.response import Flag
-from ema.submissions import EARLIEST, LATEST, Submission
+from ema.submissions import EARLIEST, LATEST, Client, Submission
 
 SKEW_TOLERATED = timedelta(minutes=2)
 FUTURE_TOLERATED = timedelta(minutes=1)
 LARGEST = 2**31 - 1
+LONGEST_MS = 10**14  # three thousand years: beyond them there is nothing to tell apart
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,20 @@ def corrected(at: datetime, offset: timedelta) -> datetime:
     return moved if EARLIEST <= moved < LATEST else at
 
 
+def late_by(sent: Submission, client: Client) -> timedelta:
+    """How much later than it says a submission was completed, by the uptime of its phone.
+
+    Zero where that cannot be known: the phone did not say, or has been started anew since.
+    """
+    if not sent.boot_id or sent.boot_id != client.boot_id or client.sent_at is None:
+        return timedelta(0)
+    if sent.monotonic_ms is None or client.monotonic_ms is None:
+        return timedelta(0)
+    waited_ms = client.monotonic_ms - sent.monotonic_ms
+    stated_ms = (client.sent_at - sent.completed_at) / timedelta(milliseconds=1)
+    return timedelta(milliseconds=max(-LONGEST_MS, min(stated_ms - waited_ms, LONGEST_MS)))
+
+
 class Judged(NamedTuple):
     """What is said of a submission: its flags, in a fixed order, and its analysed values.
 
@@ -66,6 +81,7 @@ def judge(
     form: Form,
     signal: Signal | None,
     phone: Uploader,
+    client: Client,
     clock_offset: timedelta,
     now: datetime,
 ) -> Judged:
@@ -76,10 +92,13 @@ def judge(
     at = corrected(sent.completed_at, clock_offset)
     values, out_of_range = _values_of(sent, form)
     asked = sent.trigger == "random"
+    late = late_by(sent, client)
     flags = [
         *_by_signal(sent, at, form, signal if asked else None),
         (Flag.CLOCK_SKEW, abs(clock_offset) > SKEW_TOLERATED),
         (Flag.FUTURE, at > now + FUTURE_TOLERATED),
+        (Flag.CLOCK_JUMP, abs(late) > SKEW_TOLERATED),
+        (Flag.BACKDATED, late > SKEW_TOLERATED),
         (Flag.UNKNOWN_PROMPT, asked and signal is None),
         (Flag.TZ_OFFSET_MISMATCH, _offset_mismatch(sent)),
         (Flag.AFTER_WITHDRAWAL, phone.withdrawn_at is not None and at > phone.withdrawn_at),

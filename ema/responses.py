@@ -189,7 +189,7 @@ def _insert(phone: Uploader, items: list[Formed], client: Client, now: datetime)
     if len(asked) > len(set(asked)):  # what is stored already must not count as first
         items = _without_known_ids(items)
     signals = access.signals_of(phone, asked)
-    rows = [_row(item, signals, phone, offset, now) for item in items]
+    rows = [_row(item, signals, phone, client, offset, now) for item in items]
     sent = msgspec.json.encode(rows).decode()
     prompts, whose = prepared.array(signals), [phone.participant_id, phone.device_id, now]
     stored = prepared.rows(INSERT, [sent, prompts, *whose, prompts])
@@ -205,12 +205,15 @@ def _row(
     formed: Formed,
     signals: dict[uuid.UUID, Signal],
     phone: Uploader,
+    client: Client,
     offset: timedelta,
     now: datetime,
 ) -> Row:
     sent, form = formed.read.item, formed.form
     signal = signals.get(sent.prompt_id) if sent.prompt_id else None
-    judged = judge(sent, form=form, signal=signal, phone=phone, clock_offset=offset, now=now)
+    judged = judge(
+        sent, form=form, signal=signal, phone=phone, client=client, clock_offset=offset, now=now
+    )
     return Row(
         id=sent.id,
         prompt_id=sent.prompt_id if signal else None,

@@ -79,6 +79,7 @@ class Submission(msgspec.Struct):
     tz: Short = ""
     utc_offset_min: Annotated[int, msgspec.Meta(ge=-1080, le=1080)] | None = None
     monotonic_ms: Count | None = None
+    boot_id: Short = ""
     seq: Count | None = None
     language: Annotated[str, msgspec.Meta(max_length=20)] = ""
     schedule_rev: Short = ""

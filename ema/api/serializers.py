@@ -128,7 +128,12 @@ class SubmissionContent(serializers.Serializer[None]):
     completed_at = serializers.DateTimeField()
     tz = serializers.CharField(required=False)
     utc_offset_min = serializers.IntegerField(required=False)
-    monotonic_ms = serializers.IntegerField(required=False)
+    monotonic_ms = serializers.IntegerField(
+        required=False, help_text="Milliseconds since the phone started, on completing."
+    )
+    boot_id = serializers.CharField(
+        required=False, help_text="The start that monotonic_ms counts from, as in client."
+    )
     seq = serializers.IntegerField(required=False)
     answers = AnswerContent(many=True)
     language = serializers.CharField(required=False)

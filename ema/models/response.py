@@ -20,6 +20,8 @@ class Flag(models.TextChoices):
     BEFORE_DUE = "before_due", "completed before the prompt was due"
     CLOCK_SKEW = "clock_skew", "the phone's clock was more than two minutes off"
     FUTURE = "future", "completed in the future even after clock correction"
+    CLOCK_JUMP = "clock_jump", "the phone's clock and its uptime disagree by more than two minutes"
+    BACKDATED = "backdated", "completed later, by the phone's uptime, than it says"
     DUPLICATE_PROMPT = "duplicate_prompt", "the prompt already had a response"
     UNKNOWN_PROMPT = "unknown_prompt", "no such prompt of this participant"
     OLD_QUESTIONNAIRE = "old_questionnaire", "another version than the prompt's"

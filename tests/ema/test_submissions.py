@@ -293,6 +293,45 @@ def test_a_wrong_clock_is_corrected_and_flagged(phone: Admission) -> None:
     assert abs(off) < timedelta(seconds=5)
 
 
+UPTIME: dict[str, Any] = {"boot_id": "b1", "monotonic_ms": 50_000_000}
+
+
+@pytest.mark.parametrize(
+    ("minutes_off", "expected"),
+    [
+        (0, []),
+        (1, []),
+        (-30, ["clock_jump", "backdated"]),
+        (30, ["clock_jump"]),
+    ],
+)
+def test_a_time_that_the_phones_uptime_contradicts_is_flagged(
+    phone: Admission, minutes_off: int, expected: list[str]
+) -> None:
+    now = timezone.now()
+    hours_ago, as_ms = now - timedelta(hours=2), 2 * 60 * 60 * 1000
+    said = hours_ago + timedelta(minutes=minutes_off)
+    sent = item(
+        None,
+        completed_at=said.isoformat(),
+        boot_id="b1",
+        monotonic_ms=UPTIME["monotonic_ms"] - as_ms,
+    )
+    assert flags(phone, sent, sent_at=now.isoformat(), **UPTIME) == expected
+
+
+def test_uptime_says_nothing_across_a_restart_or_when_it_was_not_sent(phone: Admission) -> None:
+    old = (timezone.now() - timedelta(days=1)).isoformat()
+    for told in ({"boot_id": "b0"}, {"monotonic_ms": None}, {"boot_id": ""}):
+        sent = item(None, completed_at=old, **{**UPTIME, **told})
+        assert flags(phone, sent, **UPTIME) == []
+
+
+def test_an_absurd_uptime_costs_no_answer(phone: Admission) -> None:
+    most = {"boot_id": "b1", "monotonic_ms": 2**63 - 1}
+    assert flags(phone, item(None, **{**most, "monotonic_ms": 0}), **most) == ["clock_jump"]
+
+
 def test_an_answer_from_the_future_is_flagged(phone: Admission) -> None:
     sent = item(None, completed_at=(timezone.now() + timedelta(days=2)).isoformat())
     assert flags(phone, sent) == ["future"]
