@@ -15,6 +15,7 @@ from ema.models import (
     Device,
     Membership,
     Participant,
+    PhoneEvent,
     Prompt,
     QuestionnaireVersion,
     Response,
@@ -174,6 +175,11 @@ def prompts_of(device: Device) -> PromptQuerySet:
 def responses_of(device: Device) -> QuerySet[Response]:
     """What this phone's participant answered, from any of their phones."""
     return Response.objects.filter(participant_id=device.participant_id)
+
+
+def events_of(device: Device) -> QuerySet[PhoneEvent]:
+    """What this phone's participant's phones reported, this one and earlier ones."""
+    return PhoneEvent.objects.filter(device__participant_id=device.participant_id)
 
 
 def questionnaire_of(device: Device, *, key: str, version: int) -> QuestionnaireVersion | None:

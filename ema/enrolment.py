@@ -98,24 +98,6 @@ def enrol(
 
 
 @transaction.atomic
-def withdraw(*, participant: Participant, reason: str, now: datetime, actor: Actor) -> None:
-    """End participation; the planner then cancels the prompts that are still to come."""
-    changed = Participant.objects.filter(pk=participant.pk, withdrawn_at=None).update(
-        withdrawn_at=now, withdrawal_reason=reason
-    )
-    if changed:
-        audit.record(
-            actor=actor,
-            action="participant.withdrawn",
-            subject=f"participant {participant.code}",
-            study=participant.study,
-            site=participant.site,
-            after={"withdrawn_at": now.isoformat()},
-            reason=reason,
-        )
-
-
-@transaction.atomic
 def issue_code(*, participant: Participant, now: datetime, actor: Actor) -> str:
     """A fresh one-time code, shown once; older codes of the participant stop working."""
     if Participant.objects.filter(pk=participant.pk, withdrawn_at__isnull=False).exists():

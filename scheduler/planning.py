@@ -20,6 +20,7 @@ from django.db.models import Count
 
 from ema.models import Participant, Phase
 from ema.pauses import cancel_paused
+from ema.withdrawal import cancel_withdrawn
 from scheduler.day import Protocol, draw_day, gap_kept_on
 from scheduler.prompt_rows import DayKey, Row, insert_prompts
 from scheduler.protocols import protocol_of, validate_protocol
@@ -108,7 +109,7 @@ def plan_prompts(now: datetime, progress: Callable[[int, int], None] | None = No
     return Planned(
         participants=len(participants),
         prompts=prompts,
-        withdrawn=_cancel_withdrawn(now),
+        withdrawn=cancel_withdrawn(now),
         refused=dict(refused),
         paused=cancel_paused(now),
     )
@@ -236,24 +237,3 @@ def _draw_stretch(stretch: Stretch, phase: Phase, protocol: Protocol) -> Iterato
                 plan.gap_relaxed,
                 plan.inclusion_probability,
             )
-
-
-CANCEL_WITHDRAWN = """
-WITH leaving AS (
-    SELECT prompt.id FROM ema_prompt prompt
-    JOIN ema_participant participant ON participant.id = prompt.participant_id
-    WHERE participant.withdrawn_at IS NOT NULL AND prompt.due_at > participant.withdrawn_at
-    AND prompt.cancelled_at IS NULL AND prompt.answered_at IS NULL
-    FOR NO KEY UPDATE OF prompt SKIP LOCKED
-)
-UPDATE ema_prompt prompt SET cancelled_at = %s, cancel_reason = 'withdrawn'
-FROM leaving WHERE prompt.id = leaving.id
-"""  # skipping what a phone is reporting on right now: the next run takes it
-
-
-def _cancel_withdrawn(now: datetime) -> int:
-    """Cancel what was still to come when a participant withdrew; how many."""
-    with connection.cursor() as cursor:
-        cursor.execute(CANCEL_WITHDRAWN, [now])
-        cancelled: int = cursor.rowcount
-    return cancelled

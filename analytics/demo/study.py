@@ -13,7 +13,7 @@ from django.db import transaction
 from analytics import simulation
 from analytics.simulation import Effect, People
 from analytics.study_names import numbered
-from ema import enrolment, studies
+from ema import enrolment, studies, withdrawal
 from ema.audit import COMMAND
 from ema.models import (
     Allocation,
@@ -184,7 +184,7 @@ def withdraw_drop_outs(cast: Cast, wanted: Wanted, now: datetime) -> int:
     for participant, day in zip(cast.participants, cast.people.drop_out_day, strict=True):
         at = participant.enrolled_at + timedelta(days=min(float(day), 10_000))
         if day < wanted.days and at < now:
-            enrolment.withdraw(
+            withdrawal.withdraw(
                 participant=participant, reason="stopped (simulated)", now=at, actor=COMMAND
             )
             gone += 1

@@ -29,13 +29,22 @@ CODES = {
 
 
 class Problem(Exception):
-    """A refusal with its status, its stable code and one clear sentence."""
+    """A refusal with its status, its stable code and one clear sentence.
+
+    `errors` are faults of the body: each a JSON pointer and a sentence.
+    """
 
     def __init__(
-        self, status: int, code: str, title: str, headers: dict[str, str] | None = None
+        self,
+        status: int,
+        code: str,
+        title: str,
+        headers: dict[str, str] | None = None,
+        errors: list[dict[str, str]] | None = None,
     ) -> None:
         super().__init__(title)
         self.status, self.code, self.title, self.headers = status, code, title, headers or {}
+        self.errors = errors
 
 
 def problem(
@@ -55,7 +64,7 @@ def as_problem(error: Exception, context: dict[str, Any]) -> Response | None:
     """REST framework's exception handler: None lets a defect be a 500 with its traceback logged."""
     match error:
         case Problem():
-            return problem(error.status, error.code, error.title, error.headers)
+            return problem(error.status, error.code, error.title, error.headers, error.errors)
         case NoAccess():
             return problem(404, "not_found", str(error))
         case RequestDataTooBig():
@@ -79,21 +88,21 @@ def _from_framework(error: exceptions.APIException) -> Response:
         headers["WWW-Authenticate"] = challenge
     code = CODES.get(error.status_code, "error")
     if isinstance(error, exceptions.ValidationError):
-        errors = list(_pointed(error.detail, ""))
+        errors = list(pointed(error.detail))
         title = "; ".join(f"{e['pointer'].strip('/') or 'body'}: {e['detail']}" for e in errors)
         return problem(status.HTTP_400_BAD_REQUEST, code, title, headers, errors)
     return problem(error.status_code, code, str(error.detail), headers)
 
 
-def _pointed(detail: Any, pointer: str) -> Any:
+def pointed(detail: Any, pointer: str = "") -> Any:
     """Each message with the JSON pointer of its field."""
     if isinstance(detail, dict):
         for name, below in detail.items():
             step = "" if name == "non_field_errors" else f"/{name}"
-            yield from _pointed(below, pointer + step)
+            yield from pointed(below, pointer + step)
     elif isinstance(detail, list):
         for below in detail:
-            yield from _pointed(below, pointer)
+            yield from pointed(below, pointer)
     else:
         yield {"pointer": pointer, "detail": str(detail)}
 

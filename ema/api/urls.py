@@ -1,7 +1,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from ema.api import uploads, views
+from ema.api import participant, uploads, views
 from ema.api.reference import reference
 
 app_name = "phone"
@@ -14,6 +14,10 @@ urlpatterns = [
         views.Questionnaire.as_view(),
         name="questionnaire",
     ),
+    path("me/config", participant.Config.as_view(), name="config"),
+    path("me/preferences", participant.Preferences.as_view(), name="preferences"),
+    path("me/withdraw", participant.Withdraw.as_view(), name="withdraw"),
+    path("me/data", participant.OwnData.as_view(), name="data"),
     path("me/schedule", views.Schedule.as_view(), name="schedule"),
     path("me/submissions:batch", uploads.Submissions.as_view(), name="submissions"),
     path("me/events:batch", uploads.Events.as_view(), name="events"),

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from rest_framework.throttling import ScopedRateThrottle
 from rest_framework.views import APIView
 
-from ema import access, enrolment, push, schedule, tokens
+from ema import access, enrolment, phone_config, push, schedule, tokens
 from ema.api import serializers
 from ema.api.errors import Problem
 from ema.models import Device
@@ -41,6 +41,17 @@ def device_of(request: Request) -> Device:
     if device.replaced_at is not None:
         title = "Another phone took this one's place: it may only upload the answers it holds."
         raise Problem(403, "device_replaced", title)
+    return device
+
+
+def reading_device(request: Request) -> Device:
+    """The participant's present phone, with an app that knows what it reads."""
+    device = device_of(request)
+    minimum = device.participant.study.minimum_app_version
+    version = request.headers.get("App-Version", device.app_version)
+    if phone_config.is_too_old(version, minimum):
+        title = f"This app ({version}) is too old for the study: update it to {minimum} or newer."
+        raise Problem(426, "app_too_old", title, {"Upgrade": f"app/{minimum}"})
     return device
 
 
@@ -135,10 +146,15 @@ class Questionnaire(APIView):
     @extend_schema(
         operation_id="questionnaire",
         summary="A published questionnaire, which never changes",
-        responses={200: serializers.QuestionnaireContent, 401: PROBLEM, 404: PROBLEM},
+        responses={
+            200: serializers.QuestionnaireContent,
+            401: PROBLEM,
+            404: PROBLEM,
+            426: PROBLEM,
+        },
     )
     def get(self, request: Request, key: str, version: int) -> Response:
-        found = access.questionnaire_of(device_of(request), key=key, version=version)
+        found = access.questionnaire_of(reading_device(request), key=key, version=version)
         if found is None:
             title = f"There is no published version {version} of questionnaire {key!r}."
             raise Problem(404, "questionnaire_unknown", title)
@@ -151,13 +167,19 @@ class Schedule(APIView):
         operation_id="schedule",
         summary="The prompts to arm, and those that were cancelled",
         parameters=[serializers.ScheduleQuery],
-        responses={200: serializers.ScheduleContent, 304: None, 400: PROBLEM, 401: PROBLEM},
+        responses={
+            200: serializers.ScheduleContent,
+            304: None,
+            400: PROBLEM,
+            401: PROBLEM,
+            426: PROBLEM,
+        },
     )
     def get(self, request: Request) -> Response:
         now = timezone.now()
         asked = valid(serializers.ScheduleQuery, request.query_params.dict())
         found = schedule.release(
-            device=device_of(request),
+            device=reading_device(request),
             since=asked.get("since", now),
             horizon=timedelta(days=int(asked["horizon"].removesuffix("d"))),
             now=now,

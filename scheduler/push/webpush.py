@@ -1,9 +1,7 @@
 """Web Push: RFC 8030 (the request), RFC 8291 (its encryption), RFC 8292 (who sends it)."""
 
-import base64
 import json
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
 from typing import Any
 
 import http_ece
@@ -11,10 +9,10 @@ import httpx
 import jwt
 from cryptography.exceptions import InvalidKey
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from django.conf import settings
 
 from ema.push import from_base64url
+from ema.vapid import private_key, public_key
 from scheduler.channels import Gone, Message, PushError, post, retry_after
 from scheduler.push.shared import registration_of
 
@@ -78,21 +76,3 @@ def authorization(address: str, now: datetime) -> str:
         "sub": settings.VAPID_SUBJECT,
     }
     return f"vapid t={jwt.encode(claims, key, algorithm='ES256')}, k={public_key(key)}"
-
-
-@lru_cache(maxsize=4)
-def private_key(text: str) -> ec.EllipticCurvePrivateKey:
-    """From 32 bytes in base64url, as `manage.py vapid_keys` writes it."""
-    return ec.derive_private_key(int.from_bytes(from_base64url(text), "big"), ec.SECP256R1())
-
-
-def public_key(key: ec.EllipticCurvePrivateKey) -> str:
-    """What a web app gives to `pushManager.subscribe` as its applicationServerKey."""
-    point = key.public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-    return base64.urlsafe_b64encode(point).rstrip(b"=").decode()
-
-
-def new_private_key() -> str:
-    """A fresh VAPID key in the form of VAPID_PRIVATE_KEY."""
-    number = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
-    return base64.urlsafe_b64encode(number.to_bytes(32, "big")).rstrip(b"=").decode()

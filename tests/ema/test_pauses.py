@@ -9,7 +9,7 @@ from django.db import IntegrityError
 from django.test import Client
 from django.utils import timezone
 
-from ema import audit, enrolment, pauses, studies
+from ema import audit, pauses, studies, withdrawal
 from ema.models import AuditEvent, Participant, Pause, Prompt
 from ema.models.prompt import PromptQuerySet
 from scheduler.delivery import dispatch_due
@@ -122,7 +122,7 @@ def test_what_makes_no_sense_is_refused_in_words(someone: Participant) -> None:
     pause(someone, NOON)
     with pytest.raises(pauses.PauseRefused, match="paused already: resume first"):
         pause(someone, NOON)
-    enrolment.withdraw(participant=someone, reason="", now=NOON, actor=audit.COMMAND)
+    withdrawal.withdraw(participant=someone, reason="", now=NOON, actor=audit.COMMAND)
     with pytest.raises(pauses.PauseRefused, match="has withdrawn"):
         pause(Participant.objects.get(pk=someone.pk), NOON)
     with pytest.raises(IntegrityError, match="a_pause_ends_after_it_begins"):

@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from ema import audit, codes, enrolment
+from ema import audit, codes, enrolment, withdrawal
 from ema.models import Device, EnrolmentCode, Participant, RefreshToken
 from tests import trial
 
@@ -181,7 +181,7 @@ def test_who_has_withdrawn_gets_no_code_and_no_phone(
     client: Client, participant: Participant
 ) -> None:
     code = issue(participant)
-    enrolment.withdraw(
+    withdrawal.withdraw(
         participant=participant, reason="moved", now=timezone.now(), actor=audit.COMMAND
     )
     assert redeem(client, code).json()["code"] == "code_expired"

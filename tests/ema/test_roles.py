@@ -6,7 +6,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from ema import audit, enrolment
+from ema import audit, withdrawal
 from ema.models import AuditEvent, EnrolmentCode, Participant, Prompt, Site, Study, UrineTest
 from tests import trial
 from tests.ema.test_admin import page, sign_in
@@ -187,7 +187,7 @@ def test_whoever_is_kept_to_a_site_reads_the_events_of_that_site(study: Study) -
 def test_every_event_about_a_participant_has_their_site(study: Study) -> None:
     participant = Participant.objects.get()
     trial.redeem(participant)
-    enrolment.withdraw(
+    withdrawal.withdraw(
         participant=participant, reason="moved", now=timezone.now(), actor=audit.COMMAND
     )
     events = AuditEvent.objects.filter(subject__startswith="participant ")

@@ -13,7 +13,7 @@ from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings, strategies
 
-from ema import audit, enrolment
+from ema import audit, withdrawal
 from ema.models import Participant, Phase, Prompt, Quarantine, Response, Study
 from ema.tokens import Admission
 from tests import trial
@@ -359,7 +359,7 @@ def test_ones_own_report_answers_no_prompt(phone: Admission) -> None:
 
 def test_an_answer_after_withdrawal_is_kept_flagged_and_answers_no_prompt(phone: Admission) -> None:
     prompt = make_prompt(phone.device.participant)
-    enrolment.withdraw(
+    withdrawal.withdraw(
         participant=phone.device.participant,
         reason="moved away",
         now=prompt.due_at - timedelta(minutes=30),

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 
-from ema import audit, enrolment, studies, tasks, urine
+from ema import audit, studies, tasks, urine, withdrawal
 from ema.models import Participant, Study, UrineTest
 from scheduler.planning import plan_prompts
 from tests import trial
@@ -60,7 +60,7 @@ def test_no_tests_where_none_are_wanted_or_nobody_takes_part_any_more() -> None:
     person = enrolled(study_with_tests(weekdays=()))
     assert urine.schedule_tests(MONDAY) == 0
     Study.objects.update(urine_weekdays=[1])
-    enrolment.withdraw(participant=person, reason="moved", now=MONDAY, actor=audit.COMMAND)
+    withdrawal.withdraw(participant=person, reason="moved", now=MONDAY, actor=audit.COMMAND)
     assert urine.schedule_tests(MONDAY) == 0
     enrolled(person.study)
     studies.lock(study=person.study, now=MONDAY, actor=audit.COMMAND, reason="over")

@@ -10,13 +10,12 @@ import pytest
 from django.conf import settings as configured
 from django.utils import timezone
 
-from ema import stack
+from ema import stack, vapid
 from ema.models import Participant, Prompt, PushRegistration
 from ema.tokens import Admission
 from scheduler.delivery import Dispatched, dispatch_due
 from scheduler.models import Delivery
 from scheduler.planning import plan_prompts
-from scheduler.push import webpush
 from tests import trial
 from tests.flow import firefox, web_app
 from tests.flow.conftest import database_url, wait_until
@@ -51,7 +50,7 @@ UNSUBSCRIBE = """async () => {
 @pytest.fixture
 def autopush(tmp_path: Path, settings: Any) -> Iterator[Autopush]:
     certificate, found = tls.make_certificate(tmp_path), Autopush()
-    settings.VAPID_PRIVATE_KEY = webpush.new_private_key()
+    settings.VAPID_PRIVATE_KEY = vapid.new_private_key()
     settings.VAPID_SUBJECT = "mailto:trial@example.org"
     with tls.trusted(certificate), tls.served(found, certificate), mozilla.listening(found):
         settings.PUSH_HOSTS = [found.origin.removeprefix("https://")]
@@ -189,7 +188,7 @@ def dispatch(after: timedelta = timedelta(0)) -> Dispatched:
 
 
 def public_key() -> str:
-    return webpush.public_key(webpush.private_key(configured.VAPID_PRIVATE_KEY))
+    return vapid.public_key(vapid.private_key(configured.VAPID_PRIVATE_KEY))
 
 
 def assert_is_neutral(text: str, participant: Participant) -> None:

@@ -42,6 +42,7 @@ MEANING_IS_JUDGED = {  # the right shape is not enough
     "POST /api/v1/tokens/refresh": "a token is issued",
     "PUT /api/v1/me/push-registration": "an address belongs to a known push service",
     "GET /api/v1/me/schedule": "an instant lies in years that clocks show",
+    "PATCH /api/v1/me/preferences": "windows do not overlap, a language is one of the study's",
 }
 
 

@@ -16,7 +16,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
-from ema import audit, enrolment, studies
+from ema import audit, studies, withdrawal
 from ema.models import Device, Participant, Prompt, Site, Study
 from ema.models.study import Role
 from scheduler.channels import Message, PushError, Send
@@ -139,7 +139,7 @@ def test_a_prompt_armed_between_two_attempts_is_not_pushed_again(
 
 def test_a_cancelled_prompt_is_not_sent(someone: Participant, prompt: Prompt) -> None:
     sent: list[Message] = []
-    enrolment.withdraw(participant=someone, reason="", now=timezone.now(), actor=audit.COMMAND)
+    withdrawal.withdraw(participant=someone, reason="", now=timezone.now(), actor=audit.COMMAND)
     assert dispatch(prompt.due_at, sent.append).queued == 0  # even before the planner cancels it
     plan_prompts(prompt.due_at)
     assert dispatch(prompt.due_at, sent.append).queued == 0

@@ -11,7 +11,7 @@ import pytest
 from django.conf import settings
 from django.utils import timezone
 
-from ema import audit, enrolment
+from ema import audit, withdrawal
 from ema.models import Participant, Prompt
 from ema.models.prompt import CancelReason, Undelivered
 from ema.prompt_state import ENDS, STAGES
@@ -144,7 +144,7 @@ def test_a_whole_trial_balances() -> None:
     for participant in people[:4]:
         trial.redeem(participant)
     leaving = began + timedelta(days=7)
-    enrolment.withdraw(participant=people[2], reason="", now=leaving, actor=audit.COMMAND)
+    withdrawal.withdraw(participant=people[2], reason="", now=leaving, actor=audit.COMMAND)
     plan_prompts(leaving)
     run_through(people, unreachable=people[3])
     end = began + timedelta(days=16)

@@ -12,7 +12,7 @@ from django.core.management import call_command
 from django.test import Client
 from django.utils import timezone
 
-from ema import audit, enrolment, pauses, push
+from ema import audit, pauses, push, withdrawal
 from ema.models import Device, Participant, Prompt, PushRegistration, Response, Site, Study
 from ema.tokens import Admission
 from scheduler.planning import plan_prompts
@@ -172,7 +172,7 @@ def test_whoever_is_not_asked_now_is_left_out(
     participant = Participant.objects.get()
     step: dict[str, Any] = {"participant": participant, "now": now, "actor": audit.COMMAND}
     if state == "withdrawn":
-        enrolment.withdraw(reason="moved", **step)
+        withdrawal.withdraw(reason="moved", **step)
     elif state == "paused":
         pauses.pause(**step)
     elif state == "locked":

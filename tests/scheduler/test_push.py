@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from django.core.management import call_command
 from django.utils import timezone
 
-from ema import push
+from ema import push, vapid
 from ema.models import Participant, Prompt, PushRegistration, Study
 from ema.push import from_base64url
 from scheduler import channels
@@ -91,7 +91,7 @@ def later(prompt: Prompt) -> Dispatched:
 @pytest.fixture
 def service(certificate: Certificate, settings: Any) -> Iterator[PushService]:
     found = PushService()
-    settings.VAPID_PRIVATE_KEY = webpush.new_private_key()
+    settings.VAPID_PRIVATE_KEY = vapid.new_private_key()
     settings.VAPID_SUBJECT = "mailto:trial@example.org"
     with tls.served(found, certificate):
         settings.PUSH_HOSTS = [found.origin.removeprefix("https://")]
@@ -283,7 +283,7 @@ def test_the_command_prints_keys_that_the_settings_accept(
     public = re.search(r": ([\w-]{87})$", printed, re.M)
     assert private
     assert public
-    assert webpush.public_key(webpush.private_key(private[1])) == public[1]
+    assert vapid.public_key(vapid.private_key(private[1])) == public[1]
     assert len(base64.urlsafe_b64decode(public[1] + "=")) == 65
 
 

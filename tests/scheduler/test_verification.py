@@ -18,7 +18,7 @@ from django.core.management import CommandError, call_command
 from django.db.models import F
 from django.utils import timezone
 
-from ema import audit, enrolment, studies
+from ema import audit, studies, withdrawal
 from ema.models import AuditEvent, Participant, Phase, Prompt, Study
 from scheduler import verification
 from scheduler.day import Protocol, draw_day
@@ -55,7 +55,7 @@ def study() -> Study:
     Participant.objects.filter(code="S2").update(windows=NIGHTS)
     gone = trial.enrol(study, "S4", "UTC", NOON - 2 * DAY)
     plan_prompts(NOON)
-    enrolment.withdraw(participant=gone, reason="moved", now=NOON + DAY, actor=audit.COMMAND)
+    withdrawal.withdraw(participant=gone, reason="moved", now=NOON + DAY, actor=audit.COMMAND)
     plan_prompts(LATER)
     return study
 

@@ -14,10 +14,10 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            from scheduler.push import webpush
+            from ema import vapid
         except ImportError as error:
             raise CommandError("Web Push needs the extra 'push': fourbeat[push].") from error
-        private = webpush.new_private_key()
-        public = webpush.public_key(webpush.private_key(private))
+        private = vapid.new_private_key()
+        public = vapid.public_key(vapid.private_key(private))
         self.stdout.write(f"VAPID_PRIVATE_KEY={private}")
         self.stdout.write(f"public key (applicationServerKey of web apps): {public}")
