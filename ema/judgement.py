@@ -11,6 +11,7 @@ from ema.models.response import Flag
 from ema.submissions import EARLIEST, LATEST, Client, Submission
 
 SKEW_TOLERATED = timedelta(minutes=2)
+FASTEST = timedelta(milliseconds=200)  # an item
 FUTURE_TOLERATED = timedelta(minutes=1)
 LARGEST = 2**31 - 1
 LONGEST_MS = 10**14  # three thousand years: beyond them there is nothing to tell apart
@@ -94,7 +95,7 @@ def judge(
     asked = sent.trigger == "random"
     late = late_by(sent, client)
     flags = [
-        *_by_signal(sent, at, form, signal if asked else None),
+        *_by_signal(sent, at, form, signal if asked else None, clock_offset),
         (Flag.CLOCK_SKEW, abs(clock_offset) > SKEW_TOLERATED),
         (Flag.FUTURE, at > now + FUTURE_TOLERATED),
         (Flag.CLOCK_JUMP, abs(late) > SKEW_TOLERATED),
@@ -104,18 +105,23 @@ def judge(
         (Flag.AFTER_WITHDRAWAL, phone.withdrawn_at is not None and at > phone.withdrawn_at),
         (Flag.FROM_REPLACED_DEVICE, phone.replaced_at is not None),
         (Flag.OUT_OF_RANGE, out_of_range),
+        (Flag.TOO_FAST, _is_too_fast(sent)),
     ]
     return Judged([flag.value for flag, holds in flags if holds], values)
 
 
 def _by_signal(
-    sent: Submission, at: datetime, form: Form, signal: Signal | None
+    sent: Submission, at: datetime, form: Form, signal: Signal | None, clock_offset: timedelta
 ) -> list[tuple[Flag, bool]]:
     """What is said of an answer because of the prompt that asked for it."""
     if signal is None:
         return []
+    is_late = at > signal.expires_at
+    began = sent.started_at
+    began_late = is_late and began and corrected(began, clock_offset) > signal.expires_at
     return [
-        (Flag.AFTER_EXPIRY, at > signal.expires_at),
+        (Flag.AFTER_EXPIRY, is_late),
+        (Flag.LATE_START, bool(began_late)),
         (Flag.BEFORE_DUE, at < signal.due_at),
         (Flag.OLD_QUESTIONNAIRE, form.id != signal.questionnaire_id),
     ]
@@ -133,6 +139,17 @@ def _values_of(sent: Submission, form: Form) -> tuple[dict[str, int], bool]:
         else:
             out_of_range = True
     return values, out_of_range
+
+
+def _is_too_fast(sent: Submission) -> bool:
+    """Whether nobody can have read what was answered, by the clock or else by reaction times."""
+    answered = sum(answer.value is not None for answer in sent.answers)
+    if sent.started_at is not None:
+        return sent.completed_at - sent.started_at < answered * FASTEST
+    times = [answer.rt_ms for answer in sent.answers if answer.value is not None]
+    if None in times:
+        return False
+    return timedelta(milliseconds=sum(filter(None, times))) < answered * FASTEST
 
 
 @lru_cache(maxsize=1024)

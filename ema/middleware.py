@@ -1,13 +1,15 @@
-"""Two rules for every answer: a strict content policy, and 503 while the database is away."""
+"""A strict content policy, 503 while the database is away, and a short way for uploads."""
 
 from collections.abc import Callable
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
+from django.urls import resolve, reverse
 
 from ema.api.errors import bare_problem
 
+UPLOADS = ("phone:submissions", "phone:events")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
@@ -18,6 +20,21 @@ def content_security_policy(get_response: GetResponse) -> GetResponse:
         response = get_response(request)
         response.headers.setdefault("Content-Security-Policy", policy)
         return response
+
+    return middleware
+
+
+def uploads_first(get_response: GetResponse) -> GetResponse:
+    """Uploads pass by what serves people: sessions, forms, messages, files. It costs a sixth."""
+    doors: dict[str, GetResponse] = {}
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.method != "POST":
+            return get_response(request)
+        if not doors:
+            doors.update({path: resolve(path).func for path in map(reverse, UPLOADS)})
+        door = doors.get(request.path_info, get_response)
+        return door(request)
 
     return middleware
 

@@ -136,6 +136,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "ema.middleware.uploads_first",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "ema.middleware.content_security_policy",
     "ema.middleware.DatabaseAway",
@@ -214,6 +215,7 @@ REST_FRAMEWORK = {
     "NUM_PROXIES": _read("count", "TRUSTED_PROXIES", 0),
     "DEFAULT_THROTTLE_RATES": {"redeem": _read("rate", "REDEEM_RATE", "20/min")},
 }
+UPLOAD_RATE = _read("rate", "UPLOAD_RATE", "1200/min")
 SPECTACULAR_SETTINGS = {
     "TITLE": "Fourbeat",
     "VERSION": "1",

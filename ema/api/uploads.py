@@ -3,10 +3,13 @@
 Nothing is negotiated here: whatever a phone says of itself, what a person answered is taken.
 """
 
+import math
+import time
 from datetime import datetime
 from typing import Any
 
 import msgspec
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
@@ -20,9 +23,11 @@ from ema.api import serializers
 from ema.api.authentication import Unknown, token_of
 from ema.api.errors import Problem, as_problem
 from ema.api.views import PROBLEM
+from ema.limits import Buckets, Rate
 from ema.submissions import Envelope
 
-REFUSALS = {400: PROBLEM, 401: PROBLEM, 413: PROBLEM, 503: PROBLEM}
+REFUSALS = {400: PROBLEM, 401: PROBLEM, 413: PROBLEM, 429: PROBLEM, 503: PROBLEM}
+often = Buckets(Rate.read(settings.UPLOAD_RATE))
 
 
 class UploadView(APIView):
@@ -60,10 +65,22 @@ def as_json(refusal: Response) -> JsonResponse:
 def phone_of(request: HttpRequest, now: datetime) -> Uploader:
     """The phone that sends, also one that was replaced: it may hold answers."""
     token = token_of(request.META.get("HTTP_AUTHORIZATION", ""))
-    phone = access.uploader(access_hash=codes.hash_token(token), now=now) if token else None
+    if token is None:
+        raise Unknown
+    access_hash = codes.hash_token(token)
+    refuse_too_often(access_hash)
+    phone = access.uploader(access_hash=access_hash, now=now)
     if phone is None:
         raise Unknown
     return phone
+
+
+def refuse_too_often(name: str) -> None:
+    """Problem 429 where one token comes more often than UPLOAD_RATE, counted in this process."""
+    wait = often.wait(name, time.monotonic())
+    if wait > 0:
+        title = "Too many uploads by this phone: put more items into one, and come later."
+        raise Problem(429, "too_many_requests", title, {"Retry-After": str(math.ceil(wait))})
 
 
 def envelope_of(request: HttpRequest) -> Envelope:

@@ -17,6 +17,7 @@ class Trigger(models.TextChoices):
 
 class Flag(models.TextChoices):
     AFTER_EXPIRY = "after_expiry", "completed after the prompt expired"
+    LATE_START = "late_start", "begun after the prompt expired"
     BEFORE_DUE = "before_due", "completed before the prompt was due"
     CLOCK_SKEW = "clock_skew", "the phone's clock was more than two minutes off"
     FUTURE = "future", "completed in the future even after clock correction"
@@ -29,6 +30,7 @@ class Flag(models.TextChoices):
     AFTER_WITHDRAWAL = "after_withdrawal", "completed after the participant withdrew"
     FROM_REPLACED_DEVICE = "from_replaced_device", "sent by a phone that was replaced"
     OUT_OF_RANGE = "out_of_range", "a value outside its item's range"
+    TOO_FAST = "too_fast", "answered in less than a fifth of a second an item"
     RELEASED = "released_from_quarantine", "released from quarantine by a coordinator"
 
 

@@ -14,6 +14,8 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given, settings, strategies
 
 from ema import audit, withdrawal
+from ema.api import uploads
+from ema.limits import Buckets, Rate
 from ema.models import Participant, Phase, Prompt, Quarantine, Response, Study
 from ema.tokens import Admission
 from tests import trial
@@ -374,6 +376,43 @@ def test_a_replaced_phone_may_still_upload(phone: Admission) -> None:
     prompt = make_prompt(phone.device.participant)
     trial.redeem(phone.device.participant)
     assert flags(phone, item(prompt)) == ["from_replaced_device"]
+
+
+def test_a_late_answer_that_was_begun_in_time_is_told_from_one_that_was_not(
+    phone: Admission,
+) -> None:
+    prompt = make_prompt(phone.device.participant, timezone.now() - timedelta(hours=3))
+    late = (prompt.expires_at + timedelta(minutes=5)).isoformat()
+    begun = (prompt.expires_at - timedelta(minutes=1)).isoformat()
+    assert flags(phone, item(prompt, started_at=begun, completed_at=late)) == ["after_expiry"]
+    second = make_prompt(phone.device.participant, prompt.due_at, ordinal=2)
+    begun = (prompt.expires_at + timedelta(minutes=4)).isoformat()
+    found = flags(phone, item(second, started_at=begun, completed_at=late))
+    assert found == ["after_expiry", "late_start"]
+
+
+def test_answers_that_nobody_can_have_read_are_flagged(phone: Admission) -> None:
+    at = timezone.now() - timedelta(minutes=1)
+    for seconds, expected in ((0.3, ["too_fast"]), (2, [])):
+        began = (at - timedelta(seconds=seconds)).isoformat()
+        sent = item(None, started_at=began, completed_at=at.isoformat())
+        assert flags(phone, sent) == expected
+    quick = [{"item": "stress", "value": 1, "rt_ms": 90}, {"item": "craving", "value": 2}]
+    assert flags(phone, item(None, answers=quick)) == []
+    quick[1]["rt_ms"] = 80
+    assert flags(phone, item(None, answers=quick)) == ["too_fast"]
+
+
+def test_a_phone_that_uploads_too_often_is_told_when_to_come(
+    phone: Admission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uploads, "often", Buckets(Rate(2, 60)))
+    sent = item(None)
+    assert statuses(submit(phone, [sent])) == ["created"]
+    assert statuses(submit(phone, [sent])) == ["duplicate"]
+    refused = submit(phone, [sent])
+    assert (refused.status_code, refused.json()["code"]) == (429, "too_many_requests")
+    assert 0 < int(refused["Retry-After"]) <= 30
 
 
 def test_a_value_out_of_range_is_kept_but_not_analysed(phone: Admission) -> None:

@@ -35,6 +35,7 @@ FASTER = {  # than a real trial needs
     "COUPLE_EVERY_S": "3",
     "DISPATCH_EVERY_S": "3",
     "REDEEM_RATE": "100000/min",
+    "UPLOAD_RATE": "100000/min",
 }
 
 

@@ -37,7 +37,11 @@ COLUMNS = {
     "answered-at": "when it was answered",
     "planned-at": "when it was planned, by the local clock: late issues are counted",
 }
-OWN_SERVER = {"REDEEM_RATE": "100000/min", "ALLOWED_HOSTS": "127.0.0.1"}
+OWN_SERVER = {
+    "REDEEM_RATE": "100000/min",
+    "UPLOAD_RATE": "100000/min",
+    "ALLOWED_HOSTS": "127.0.0.1",
+}
 PROBE_WITHIN_S = 10
 PADDED = (
     "Everybody has equally many rows, and over 40 % are unanswered. They count as missed prompts; "
