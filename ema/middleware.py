@@ -33,8 +33,11 @@ def uploads_first(get_response: GetResponse) -> GetResponse:
             return get_response(request)
         if not doors:
             doors.update({path: resolve(path).func for path in map(reverse, UPLOADS)})
-        door = doors.get(request.path_info, get_response)
-        return door(request)
+        if (door := doors.get(request.path_info)) is None:
+            return get_response(request)
+        answer = door(request)
+        answer.headers["Content-Length"] = str(len(answer.content))
+        return answer
 
     return middleware
 

@@ -31,6 +31,12 @@ def test_where_no_door_is_a_program_gets_a_problem_and_a_person_a_page() -> None
     assert Client().get("/no/such/page")["Content-Type"].startswith("text/html")
 
 
+@pytest.mark.django_db
+def test_an_upload_states_the_length_of_its_answer() -> None:
+    answer = Client().post("/api/v1/me/submissions:batch", "{}", content_type="application/json")
+    assert answer["Content-Length"] == str(len(answer.content))
+
+
 def test_a_defect_is_a_problem_for_a_program() -> None:
     failed = server_error(RequestFactory().get("/api/v1/time"))
     assert (failed.status_code, failed["Content-Type"]) == (500, "application/problem+json")
