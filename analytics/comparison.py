@@ -1,4 +1,4 @@
-"""Compare: the coupling in each arm and its difference from the reference arm.
+"""Compare: the coupling in each arm and its difference from the reference arm, by a plan.
 
 The one step of the analysis that reads the allocation. Everything it says goes to the closed role
 only, while arms are hidden (`ema.access.access_comparison`).
@@ -6,91 +6,95 @@ only, while arms are hidden (`ema.access.access_comparison`).
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
 from django.db import connection, transaction
 
-from analytics import sums
+from analytics import card, plan_sums, plans, sums
+from analytics import plan as plan_documents
 from analytics.fixed_effects import within_arm_term
-from analytics.mixed_model import MixedModel, fit_mixed_model
-from analytics.models import Comparison
+from analytics.gram import Gram
+from analytics.mixed_model import Method
+from analytics.models import AnalysisPlan, Comparison
 from analytics.moments import Moments
 from analytics.personal import personal_couplings
+from analytics.plan import BASELINE, SITE, STANDARD, Plan
+from analytics.plan_model import Fitted, Level, Pair, fit_plan, formula
+from analytics.plan_sums import Counted, Sources, baseline_means
 from analytics.report import comparison_report
-from analytics.sums import Scales
+from analytics.software import software
+from analytics.summing import Floats
 from ema import audit
 from ema.audit import Actor
-from ema.models import Allocation, Arm, Study
+from ema.models import Allocation, Arm, Participant, Study
 
-EXPLORATORY = "Exploratory: no analysis plan was locked before this comparison was made."
 ONE_GROUP = "There is nothing to compare: the study has {}, so this is the coupling of one group."
-
-# Each response of a study falls under the first reason that holds; '' is a usable one.
-EXCLUDED = f"""
-SELECT reason, count(*) FROM (
-    SELECT CASE
-        WHEN r.trigger <> 'random' THEN 'self_initiated'
-        WHEN p.id IS NULL THEN 'unknown_prompt'
-        WHEN 'duplicate_prompt' = ANY(r.flags) THEN 'duplicate'
-        WHEN 'after_withdrawal' = ANY(r.flags) THEN 'after_withdrawal'
-        WHEN r.completed_at_corrected > p.expires_at THEN 'late'
-        WHEN r.stress IS NULL AND r.craving IS NULL THEN 'missing_stress_and_craving'
-        WHEN r.stress IS NULL THEN 'missing_stress'
-        WHEN r.craving IS NULL THEN 'missing_craving'
-        WHEN NOT ({sums.SUMMABLE}) THEN 'too_large'
-        WHEN %(by_arm)s AND NOT EXISTS (
-            SELECT FROM ema_allocation a WHERE a.participant_id = r.participant_id
-        ) THEN 'not_allocated'
-        ELSE ''
-    END AS reason
-    FROM ema_response r
-    JOIN ema_participant participant ON participant.id = r.participant_id
-    LEFT JOIN ema_prompt p ON p.id = r.prompt_id
-    WHERE participant.study_id = %(study)s
-) AS judged
-GROUP BY reason ORDER BY reason
-"""  # noqa: S608 - built from constants
 
 
 class ComparisonImpossible(ValueError):
     """The arms of this study cannot be compared (yet); the message says what is missing."""
 
 
-def compare(study: Study, participants: bool = False) -> dict[str, Any]:
-    """The report of `analytics.report`, with the study, its reference arm and what to know of it.
+@dataclass(frozen=True)
+class Trial:
+    """Who is in which arm, and of which stratum; no arms where there is nothing to compare."""
+
+    arms: tuple[str, ...]
+    reference: str | None = None
+    arm_of: Mapping[str, str] | None = None
+    stratum_of: Mapping[str, str] | None = None
+    empty: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> list[str | None]:
+        """The arms as the report lists them; one nameless group without."""
+        if self.reference is None:
+            return [None]
+        others: list[str | None] = [arm for arm in self.arms if arm != self.reference]
+        return [self.reference, *others]
+
+    def members(self, arm: str | None, codes: Iterable[str]) -> list[str]:
+        of = self.arm_of
+        return [code for code in codes if arm is None or (of is not None and of.get(code) == arm)]
+
+
+def compare(
+    study: Study, stored: AnalysisPlan | None = None, participants: bool = False
+) -> dict[str, Any]:
+    """The report card by a plan (None: the standard analysis), as docs/coupling.md lists it.
 
     A study with one arm or none is one group: its coupling, no contrasts. Everything is in the
-    items' own units: craving points per stress point. Raises ComparisonImpossible in words.
+    items' own units. Raises ComparisonImpossible in words.
     """
-    moments = sums.moments_of(study)
-    if not moments.n.sum():
-        raise ComparisonImpossible(
-            f"No answers yet: study {study} has no answered random prompt with stress and craving."
-        )
-    arms = list(Arm.objects.filter(study=study).order_by("key"))
-    scales = Scales.of(study)
-    if len(arms) < 2:
-        model, reference = _fit(moments, scales), None
-    else:
-        reference = _reference_of(study, arms)
-        moments, arm_of = _allocated(study, moments, arms)
-        model = _fit(moments, scales, arm_of, reference)
-        _refuse_dropped(model, arms)
-    excluded = excluded_responses(study, by_arm=len(arms) > 1, summed=model.n_pairs)
-    personal = (
-        personal_couplings(moments, x_scale=scales.stress, y_scale=scales.craving)
-        if participants
-        else None
+    plan = stored.plan if stored else STANDARD
+    sources = _sources(study, plan)
+    pair = Pair(sources.predictor, sources.outcome)
+    gram = _gram(study, plan, sources, pair)
+    trial = _trial(study, gram)
+    if trial.arm_of is not None:
+        gram = gram.select([code for code in gram.participants if code in trial.arm_of])
+    traits, gram = _traits(study, plan, gram)
+    fitted = _fit(plan, gram, sources, pair, trial, traits)
+    counted = plan_sums.count(sources)
+    missing: list[str] = []
+    report = _heading(study, stored, plan, pair, fitted, trial) | _model(
+        fitted, plan, gram, sources, counted, trial, participants
     )
-    report = comparison_report(model, excluded=excluded, personal=personal)
-    return _heading(study, arms, reference) | report
+    _add_differences(report, fitted, plan, trial, missing)
+    _add_surroundings(report, sources, counted, trial, plan, missing)
+    report["warnings"] += [card.Warned("not_computed", said).content() for said in missing]
+    return report
 
 
-def freeze(study: Study, actor: Actor, now: datetime) -> Comparison:
+def freeze(
+    study: Study, actor: Actor, now: datetime, stored: AnalysisPlan | None = None
+) -> Comparison:
     """Keep the comparison as it is now, with its SHA-256, and say so in the audit trail."""
-    report = _as_stored(compare(study))
+    report = _as_stored(compare(study, stored))
     with transaction.atomic():
         comparison = Comparison.objects.create(
             study=study,
@@ -117,23 +121,91 @@ def digest(report: Mapping[str, Any]) -> str:
 
 
 def excluded_responses(study: Study, *, by_arm: bool, summed: int) -> dict[str, int]:
-    """Responses outside the analysis by the first reason that holds, only those that occur.
+    """Responses outside the standard analysis by the first reason, only those that occur.
 
     `summed` pairs are in the model; usable ones beyond them arrived since the last estimate.
     """
-    with connection.cursor() as cursor:
-        cursor.execute(EXCLUDED, {"study": study.pk, "by_arm": by_arm})
-        counts = dict(cursor.fetchall())
-    waiting = counts.pop("", 0) - summed
-    return counts | ({"not_yet_estimated": waiting} if waiting > 0 else {})
+    counted = plan_sums.count(Sources(study, STANDARD))
+    allocated = set(_allocations(study)) if by_arm else None
+    return _excluded(STANDARD, counted, allocated, summed)
 
 
-def _heading(study: Study, arms: Sequence[Arm], reference: str | None) -> dict[str, Any]:
-    """What stands above the numbers."""
-    notes = [EXPLORATORY]
+def _excluded(
+    plan: Plan, counted: Counted, allocated: Iterable[str] | None, summed: int
+) -> dict[str, int]:
+    totals = {reason: sum(people.values()) for reason, people in counted.by_reason.items()}
+    usable = totals.pop("", 0)
+    if allocated is not None:
+        known = set(allocated)
+        people = counted.usable.items()
+        strangers = sum(n for code, n in people if code not in known)
+        usable -= strangers
+        totals |= {"not_allocated": strangers} if strangers else {}
+    if usable > summed:
+        why = "not_yet_estimated" if plan.is_of_moments else "no_baseline"
+        totals[why] = usable - summed
+    return dict(sorted(totals.items()))
+
+
+def _sources(study: Study, plan: Plan) -> Sources:
+    unknown = [fault.detail for fault in plans.unknown_names(study, plan)]
+    if unknown:
+        raise ComparisonImpossible(" ".join(unknown))
+    return Sources(study, plan)
+
+
+def _gram(study: Study, plan: Plan, sources: Sources, pair: Pair) -> Gram:
+    """The kept moments where they are enough; else sums made now."""
+    if plan.is_of_moments:
+        phases = sources.params["phases"]
+        gram = Gram.from_moments(sums.moments_of(study, phases=phases), *_names(pair))
+    else:
+        gram = plan_sums.gram_of(sources)
+    gram = gram.with_rows()
+    if not gram.n.sum():
+        where = f" in {', '.join(plan.phases)}" if plan.phases else ""
+        predictor = pair.predictor.replace("_", " ")
+        raise ComparisonImpossible(
+            f"No answers yet: study {study} has no answered random prompt with {predictor} and "
+            f"{pair.outcome}{where}."
+        )
+    return gram
+
+
+def _names(pair: Pair) -> tuple[str, str]:
+    return pair.predictor, pair.outcome
+
+
+def _trial(study: Study, gram: Gram) -> Trial:
+    arms = list(Arm.objects.filter(study=study).order_by("key"))
     if len(arms) < 2:
-        notes.append(ONE_GROUP.format(f"one arm ({arms[0].key})" if arms else "no arms"))
-    return {"study": study.slug, "reference": reference, "exploratory": True, "notes": notes}
+        return Trial(tuple(arm.key for arm in arms))
+    reference = _reference_of(study, arms)
+    spent = _allocations(study)
+    if not spent:
+        raise ComparisonImpossible(f"No participant of study {study} is allocated to an arm yet.")
+    filled = {spent[str(code)][0] for code in gram.participants if code in spent}
+    empty = tuple(arm.key for arm in arms if arm.key not in filled)
+    if reference in empty or len(filled) < 2:
+        predictor, outcome = gram.functions[0].replace("_", " "), gram.functions[1]
+        raise ComparisonImpossible(
+            f"No answers yet in {_arms_named(empty)}: no allocated participant has an answered "
+            f"random prompt with {predictor} and {outcome} there."
+        )
+    return Trial(
+        arms=tuple(arm.key for arm in arms),
+        reference=reference,
+        arm_of={code: arm for code, (arm, _) in spent.items()},
+        stratum_of={code: stratum for code, (_, stratum) in spent.items()},
+        empty=empty,
+    )
+
+
+def _allocations(study: Study) -> dict[str, tuple[str, str]]:
+    """Everybody's arm and stratum."""
+    spent = Allocation.objects.filter(study=study, participant__isnull=False)
+    rows = spent.values_list("participant__code", "arm__key", "stratum")
+    return {code: (arm, stratum) for code, arm, stratum in rows}
 
 
 def _reference_of(study: Study, arms: Sequence[Arm]) -> str:
@@ -146,46 +218,228 @@ def _reference_of(study: Study, arms: Sequence[Arm]) -> str:
     return reference
 
 
-def _allocated(
-    study: Study, moments: Moments, arms: Sequence[Arm]
-) -> tuple[Moments, dict[str, str]]:
-    """The moments of allocated participants, and everybody's arm."""
-    spent = Allocation.objects.filter(study=study, participant__isnull=False)
-    arm_of = dict(spent.values_list("participant__code", "arm__key"))
-    if not arm_of:
-        raise ComparisonImpossible(f"No participant of study {study} is allocated to an arm yet.")
-    pairs = zip(moments.participants, moments.n, strict=True)
-    usable = [code for code, n in pairs if n and code in arm_of]
-    filled = {arm_of[str(code)] for code in usable}
-    if empty := [arm.key for arm in arms if arm.key not in filled]:
+def _traits(study: Study, plan: Plan, gram: Gram) -> tuple[dict[str, dict[str, Floats]], Gram]:
+    """Numbers of participants by moderator, and the sums of those who have all of them."""
+    baselines = {
+        each.name: baseline_means(study, each.item, each.phase)
+        for each in plan.moderators
+        if each.kind == BASELINE
+    }
+    have = [code for code in gram.participants if all(code in own for own in baselines.values())]
+    if not have:
+        raise ComparisonImpossible(f"No participant has all of {', '.join(baselines)}.")
+    gram = gram.select(have)
+    found: dict[str, dict[str, Floats]] = {}
+    for name, own in baselines.items():
+        values = np.array([own[str(code)] for code in have])
+        found[name] = {name: values - values.mean()}
+    if any(each.kind == SITE for each in plan.moderators):
+        found["site"] = _sites(study, [str(code) for code in have])
+    return found, gram
+
+
+def _sites(study: Study, codes: Sequence[str]) -> dict[str, Floats]:
+    """A column for every site but the first."""
+    rows = Participant.objects.filter(study=study).values_list("code", "site__code")
+    site_of = dict(rows)
+    of = np.array([site_of[code] for code in codes])
+    first, *others = sorted(set(of.tolist()))
+    if not others:
         raise ComparisonImpossible(
-            f"No answers yet in {_arms_named(empty)}: no allocated participant has an answered "
-            "random prompt with stress and craving there."
+            f"Everybody with answers is of site {first}, so site cannot moderate anything."
         )
-    return moments.select(usable), arm_of
+    return {f"site[{site}]": (of == site).astype(np.float64) for site in others}
 
 
 def _fit(
-    moments: Moments,
-    scales: Scales,
-    arm_of: Mapping[str, str] | None = None,
-    reference: str | None = None,
-) -> MixedModel:
+    plan: Plan,
+    gram: Gram,
+    sources: Sources,
+    pair: Pair,
+    trial: Trial,
+    traits: Mapping[str, Mapping[str, Floats]],
+) -> Fitted:
     try:
-        return fit_mixed_model(
-            moments, arm_of, reference, x_scale=scales.stress, y_scale=scales.craving
+        fitted = fit_plan(
+            plan,
+            gram,
+            sources.scales(),
+            pair,
+            arm_of=trial.arm_of,
+            reference=trial.reference,
+            all_arms=trial.arms if trial.reference else None,
+            traits=traits,
         )
     except ValueError as error:
         sentence = str(error)
         raise ComparisonImpossible(f"{sentence[0].upper()}{sentence[1:]}.") from error
-
-
-def _refuse_dropped(model: MixedModel, arms: Sequence[Arm]) -> None:
-    if still := [arm.key for arm in arms if within_arm_term(arm.key) in model.dropped]:
+    model = fitted.model
+    flat = [arm for arm in model.arms[1:] if within_arm_term(arm) not in model.terms]
+    if model.arms and len(flat) == len(model.arms) - 1:
         raise ComparisonImpossible(
-            f"Stress never varies within any participant of {_arms_named(still)}, so there is no "
-            "coupling to compare."
+            fitted.named(
+                f"Stress never varies within any participant of {_arms_named(flat)}, so there is "
+                "no coupling to compare."
+            )
         )
+    return fitted
+
+
+def _heading(
+    study: Study,
+    stored: AnalysisPlan | None,
+    plan: Plan,
+    pair: Pair,
+    fitted: Fitted,
+    trial: Trial,
+) -> dict[str, Any]:
+    """What stands above the numbers."""
+    is_exploratory, notes = plans.notes_on(stored, study)
+    if trial.reference is None:
+        arms = f"one arm ({trial.arms[0]})" if trial.arms else "no arms"
+        notes = [*notes, ONE_GROUP.format(arms)]
+    return {
+        "study": study.slug,
+        "plan": {
+            "key": stored.key if stored else None,
+            "version": stored.version if stored else None,
+            "sha256": plan_documents.digest(plan),
+            "locked_at": stored.locked_at.isoformat() if stored and stored.locked_at else None,
+            "content": plan.content(),
+        },
+        "reference": trial.reference,
+        "exploratory": is_exploratory,
+        "notes": notes,
+        "predictor": pair.predictor,
+        "outcome": pair.outcome,
+        "estimand": _estimand(plan, pair),
+        "formula": formula(plan, pair, trial.reference is not None, list(fitted.moderations)),
+        "population": _population(study, fitted, trial),
+    }
+
+
+def _estimand(plan: Plan, pair: Pair) -> str:
+    where = f"in phase {', '.join(plan.phases)}" if plan.phases else "in all phases"
+    when = " at the prompt before on the same day" if plan.lag else ""
+    return (
+        f"Coupling: by how many points {plan.outcome} rises within a person when {plan.predictor}"
+        f"{when} is one point above that person's own mean, {where}; compared between arms as "
+        "allocated. A negative difference means a weaker coupling."
+    )
+
+
+def _population(study: Study, fitted: Fitted, trial: Trial) -> str:
+    everybody = Participant.objects.filter(study=study).count()
+    had = len(fitted.model.participants)
+    who = "participants as allocated" if trial.reference else "participants"
+    return f"{had} of the study's {everybody} {who}: all with at least one usable prompt."
+
+
+def _model(
+    fitted: Fitted,
+    plan: Plan,
+    gram: Gram,
+    sources: Sources,
+    counted: Counted,
+    trial: Trial,
+    participants: bool,
+) -> dict[str, Any]:
+    """What the model says, its terms in the plan's items."""
+    excluded = _excluded(plan, counted, trial.arm_of, int(gram.n.sum()))
+    personal = None
+    if participants:
+        scales = sources.scales()
+        x, y = sources.predictor, sources.outcome
+        personal = personal_couplings(_moments(gram), x_scale=scales[x], y_scale=scales[y])
+    report = comparison_report(
+        fitted.model, excluded=excluded, personal=personal, method=Method(plan.method)
+    )
+    report["fixed"] = [one | {"term": fitted.named(one["term"])} for one in report["fixed"]]
+    report["dropped"] = [fitted.named(term) for term in report["dropped"]]
+    of = trial.arm_of
+    for one in report.get("participants", ()):
+        one["arm"] = of[one["participant"]] if of is not None else None
+    return report
+
+
+def _moments(gram: Gram) -> Moments:
+    """Of predictor and outcome alone."""
+    (x, y), products = gram.totals[:2], gram.products
+    return Moments(gram.participants, gram.n, x, y, products[0, 0], products[0, 1], products[1, 1])
+
+
+def _add_differences(
+    report: dict[str, Any], fitted: Fitted, plan: Plan, trial: Trial, missing: list[str]
+) -> None:
+    """What belongs to the differences, to several arms, to moderators."""
+    main = Method(plan.method)
+    more = card.differences(fitted, plan, main, trial.stratum_of or {}, missing)
+    for one, added in zip(report["contrasts"], more, strict=True):
+        one.update(added)
+    report["several_arms"] = card.several_arms(fitted, plan, main, missing)
+    report["moderation"] = card.moderation(fitted, main, missing)
+
+
+def _add_surroundings(
+    report: dict[str, Any],
+    sources: Sources,
+    counted: Counted,
+    trial: Trial,
+    plan: Plan,
+    missing: list[str],
+) -> None:
+    """Floor and ceiling, compliance, levels, the companion, and what to be warned of."""
+    answered = plan_sums.answered_prompts(sources)
+    usable = counted.usable
+    for one, arm in zip(report["arms"], trial.groups, strict=True):
+        codes = trial.members(arm, {**usable, **answered})
+        n = sum(usable.get(code, 0) for code in codes)
+        sent = sum(answered[code][0] for code in codes if code in answered)
+        given = sum(answered[code][1] for code in codes if code in answered)
+        one |= {
+            "n_prompts": n,
+            "at_floor": sum(counted.at_floor[code] for code in codes) / n if n else None,
+            "at_ceiling": sum(counted.at_ceiling[code] for code in codes) / n if n else None,
+            "compliance": given / sent if sent else None,
+        }
+    levels, scales = plan_sums.levels_of(sources), sources.scales()
+    report["levels"] = card.by_level(
+        levels, scales[sources.predictor], scales[sources.outcome], trial.groups, trial.arm_of
+    )
+    near_floor = card.floor_warning(report["arms"], sources.outcome)
+    report["companion"] = None
+    if near_floor:
+        report["companion"] = card.attempt(
+            "The floor companion", lambda: _companion(sources, plan, levels, trial), missing
+        )
+        near_floor = card.beside_companion(near_floor, report)
+    report["warnings"] = [near_floor.content()] if near_floor else []
+    report["warnings"] += [warned.content() for warned in _left_out(report, trial)]
+    report["software"] = software()
+
+
+def _left_out(report: Mapping[str, Any], trial: Trial) -> Iterable[card.Warned]:
+    """Arms that are not compared though the study has them."""
+    predictor = report["predictor"].replace("_", " ").capitalize()
+    for one in report["arms"]:
+        arm = one["arm"]
+        if arm in trial.empty:
+            said = f"Arm {arm} has no usable answers yet: it is left out of the comparison."
+            yield card.Warned("arm_without_data", said)
+        elif one["coupling"] is None:
+            said = (
+                f"{predictor} never varies within any participant of arm {arm}: it has no coupling."
+            )
+            yield card.Warned("constant_predictor", said)
+
+
+def _companion(
+    sources: Sources, plan: Plan, levels: Sequence[Level], trial: Trial
+) -> dict[str, Any]:
+    if plan.adjust_for or plan.moderators:
+        raise ValueError("it is fitted for plans without adjustments and moderators only")
+    scale = sources.scales()[sources.predictor]
+    return card.companion_of(levels, scale, trial.arm_of, trial.reference)
 
 
 def _arms_named(keys: Sequence[str]) -> str:

@@ -71,7 +71,10 @@ def forest(report: Mapping[str, Any]) -> str:
     ]
     top, parts = 0, []
     for heading, rows in (
-        ("Coupling: craving points per stress point", arms),
+        (
+            coupling_heading(report),
+            arms,
+        ),
         ("Difference: negative = weaker coupling", contrasts),
     ):
         if rows:
@@ -81,9 +84,15 @@ def forest(report: Mapping[str, Any]) -> str:
         f'<svg xmlns="http://www.w3.org/2000/svg" class="forest" viewBox="0 0 {WIDTH} {top}" '
         'role="img" aria-labelledby="forest-title forest-desc" font-family="sans-serif" '
         'font-size="12" fill="currentColor" stroke="none">'
-        f'<title id="forest-title">Coupling of craving to stress with 95 % intervals</title>'
+        '<title id="forest-title">Coupling in each arm with 95 % intervals</title>'
         f'<desc id="forest-desc">{escape(describe(arms + contrasts))}</desc>{"".join(parts)}</svg>'
     )
+
+
+def coupling_heading(report: Mapping[str, Any]) -> str:
+    """What the couplings of a report are; reports of before plans were of stress and craving."""
+    predictor = str(report.get("predictor", "stress")).replace("_", " ")
+    return f"Coupling: {report.get('outcome', 'craving')} points per {predictor} point"
 
 
 def describe(rows: Sequence[Row]) -> str:

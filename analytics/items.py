@@ -22,6 +22,7 @@ class StudyItem:
     decimals: int
     minimum: int | None
     maximum: int | None
+    is_yes_no: bool = False
 
     @property
     def scale(self) -> int:
@@ -60,6 +61,7 @@ def _merged(name: str, versions: list[Item]) -> StudyItem:
         decimals=max(item.decimals for item in versions),
         minimum=None if None in low else min(low),
         maximum=None if None in high else max(high),
+        is_yes_no=all(item.kind == Kind.YES_NO for item in versions),
     )
 
 

@@ -1,25 +1,33 @@
 """The pages of investigators and statisticians, in the look of the operators' admin."""
 
 from typing import Any
+from urllib.parse import urlencode
 
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_GET, require_POST
 
 from analytics.api.serializers import files_of
-from analytics.comparison import ComparisonImpossible, compare, freeze
+from analytics.card_table import details
+from analytics.comparison import ComparisonImpossible, freeze
 from analytics.datasets.snapshots import READERS, access_snapshots, request_snapshot
-from analytics.figures import forest
-from analytics.models import Comparison, Snapshot, SnapshotMasking
+from analytics.figures import coupling_heading
+from analytics.figures_by_arm import as_csv, figures_of
+from analytics.models import AnalysisPlan, Comparison, Snapshot, SnapshotMasking
+from analytics.plans import UnknownPlan, plan_named
+from analytics.report_cache import kept_report
 from analytics.wording import exclusions, p_value, sentences
 from ema import access
 from ema.access import NoAccess
 from ema.audit import Actor
 from ema.models import Study
 from ema.pages import answer_page, links_of, operators_page
+
+KINDS = {"svg": "image/svg+xml", "csv": "text/csv; charset=utf-8"}
 
 
 @require_GET
@@ -41,28 +49,44 @@ def studies(request: HttpRequest) -> HttpResponse:
 @operators_page
 def comparison(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.access_comparison(user=request.user, slug=slug)
+    stored = _plan(study, request.GET.get("plan", ""))
     try:
-        shown = _shown(compare(study))
+        shown = _shown(kept_report(study, stored))
     except ComparisonImpossible as error:
         shown = {"impossible": str(error)}
     frozen = Comparison.objects.filter(study=study).select_related("made_by")
+    plans = AnalysisPlan.objects.filter(study=study).select_related("study")
     return _page(
-        request, "comparison", f"Comparison: {study.title}", study=study, frozen=frozen, **shown
+        request,
+        "comparison",
+        f"Comparison: {study.title}",
+        study=study,
+        frozen=frozen,
+        plans=plans,
+        chosen=f"{stored.key}@{stored.version}" if stored else "",
+        **shown,
     )
 
 
 @require_GET
 @operators_page
-def figure(request: HttpRequest, slug: str) -> HttpResponse:
-    """The forest plot as a file."""
+def figure(
+    request: HttpRequest, slug: str, name: str = "coupling", kind: str = "svg"
+) -> HttpResponse:
+    """A figure as a file: drawn, or the numbers it shows."""
     study = access.access_comparison(user=request.user, slug=slug)
+    stored = _plan(study, request.GET.get("plan", ""))
     try:
-        drawn = forest(compare(study))
+        report = kept_report(study, stored)
     except ComparisonImpossible as error:
         raise NoAccess(str(error)) from error
-    disposition = f'attachment; filename="{study.slug}_comparison.svg"'
+    if (drawn := figures_of(report).get(name)) is None or kind not in KINDS:
+        raise NoAccess(f"There is no figure {name}.{kind} of this comparison.")
+    content = drawn.draw(report) if kind == "svg" else as_csv(drawn.rows(report))
+    file = f"{study.slug}_{'comparison' if name == 'coupling' else name}.{kind}"
+    disposition = f'attachment; filename="{file}"'
     return HttpResponse(
-        drawn, content_type="image/svg+xml", headers={"Content-Disposition": disposition}
+        content, content_type=KINDS[kind], headers={"Content-Disposition": disposition}
     )
 
 
@@ -70,15 +94,17 @@ def figure(request: HttpRequest, slug: str) -> HttpResponse:
 @operators_page
 def freeze_comparison(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.access_comparison(user=request.user, slug=slug)
+    name = request.POST.get("plan", "")
+    stored = _plan(study, name)
     if "confirm" not in request.POST:
         messages.error(request, "Nothing was frozen: tick the box to confirm.")
-        return redirect("analytics:comparison", slug=slug)
+        return _back(slug, name)
     try:
-        made = freeze(study, _actor(request), timezone.now())
+        made = freeze(study, _actor(request), timezone.now(), stored)
         messages.success(request, f"Frozen with SHA-256 {made.sha256}.")
     except ComparisonImpossible as error:
         messages.error(request, f"Nothing was frozen. {error}")
-    return redirect("analytics:comparison", slug=slug)
+    return _back(slug, name)
 
 
 @require_GET
@@ -120,15 +146,41 @@ def _page(request: HttpRequest, template: str, title: str, **context: Any) -> Ht
 
 
 def _shown(report: dict[str, Any]) -> dict[str, Any]:
-    """A report with its sentences and its figure; the figure escapes what it is given."""
+    """A report with its sentences and its figures; the figures escape what they are given.
+
+    Frozen reports stay readable: those of before plans lack what was added since.
+    """
     return {
         "report": report,
         "sentences": sentences(report),
-        "figure": mark_safe(forest(report)),  # noqa: S308
+        "figures": [
+            {
+                "name": name,
+                "title": figure.title,
+                "svg": mark_safe(figure.draw(report)),  # noqa: S308
+                "rows": report["levels"] if name == "levels" else None,
+            }
+            for name, figure in figures_of(report).items()
+        ],
+        "coupling_heading": coupling_heading(report),
         "exclusions": exclusions(report),
         "contrasts": [one | {"p_value": p_value(one["p"])} for one in report["contrasts"]],
         "fixed": [one | {"p_value": p_value(one["p"])} for one in report["fixed"]],
+        "lines": list(details(report)) if "plan" in report else (),
     }
+
+
+def _plan(study: Study, name: str) -> AnalysisPlan | None:
+    """The plan asked for; none for the standard analysis."""
+    try:
+        return plan_named(study, name) if name else None
+    except UnknownPlan as error:
+        raise NoAccess(str(error)) from error
+
+
+def _back(slug: str, plan: str) -> HttpResponse:
+    address = reverse("analytics:comparison", args=[slug])
+    return redirect(f"{address}?{urlencode({'plan': plan})}" if plan else address)
 
 
 def _my_studies(request: HttpRequest) -> list[tuple[Study, bool]]:

@@ -42,7 +42,7 @@ class Moderator:
     @property
     def name(self) -> str:
         """As terms are named by it."""
-        return {BASELINE: f"baseline_{self.item}", SITE: "site"}.get(self.kind, self.item)
+        return {BASELINE: f"{self.item}_in_{self.phase}", SITE: "site"}.get(self.kind, self.item)
 
     def content(self) -> dict[str, str]:
         return {"kind": self.kind} | {name: getattr(self, name) for name in MODERATORS[self.kind]}

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analytics.mixed_model import Estimate, MixedModel
+from analytics.card import estimates
+from analytics.effect_sizes import mean_reliability
+from analytics.fixed_effects import WITHIN, within_arm_term
+from analytics.mixed_model import Combination, Estimate, Method, MixedModel
 from analytics.moments import Label
+from analytics.multiplicity import coupling_in
 from analytics.personal import PersonalCoupling
 
-METHOD = "REML, Satterthwaite df"
+METHODS = {
+    Method.CR2: "REML; cluster-robust CR2 standard errors, Satterthwaite df",
+    Method.SATTERTHWAITE: "REML; the model's standard errors, Satterthwaite df",
+    Method.KENWARD_ROGER: "REML; Kenward–Roger standard errors and df",
+}
 SIGN = "A negative difference means a weaker coupling than in the reference arm."
 
 
@@ -18,21 +26,24 @@ def comparison_report(
     *,
     excluded: Mapping[str, int] | None = None,
     personal: Iterable[PersonalCoupling] | None = None,
+    method: Method = Method.CR2,
 ) -> dict[str, Any]:
     """Everything one fit says, in the items' units, as valid JSON (no NaN).
 
     ``excluded`` counts rows left out by reason. ``personal`` asks for the participants' part.
-    ``model_standard_error`` is the one of REML; ``standard_error``, ``df``, ``p`` and ``interval``
-    belong to ``method``. ``correlation`` is null where a random effect has no variance, an arm's
+    ``model_standard_error`` and ``model_df`` are those of REML, Satterthwaite's df;
+    ``standard_error``, ``df``, ``p`` and ``interval`` belong to ``method``.
+    ``correlation`` is null where a random effect has no variance, an arm's
     ``coupling`` where its data hold none; ``dropped`` names terms the data cannot estimate.
     """
+    fixed = _fixed(model, method)
     report: dict[str, Any] = {
         "n_participants": len(model.participants),
         "n_pairs": model.n_pairs,
         "n_excluded": dict(excluded or {}),
-        "method": METHOD,
+        "method": METHODS[method],
         "log_likelihood": model.log_likelihood,
-        "fixed": [_fixed(term, effect) for term, effect in model.fixed_effects().items()],
+        "fixed": fixed,
         "dropped": list(model.dropped),
         "random": {
             "sd_intercept": model.sd_intercept,
@@ -40,9 +51,10 @@ def comparison_report(
             "correlation": model.correlation,
             "sd_residual": model.sd_residual,
         },
+        "reliability": mean_reliability(model),
         "singular": model.singular,
-        "arms": _arms(model),
-        "contrasts": _contrasts(model),
+        "arms": _arms(model, method),
+        "contrasts": _contrasts(model, fixed),
     }
     if personal is not None:
         report["participants"] = _participants(model, personal)
@@ -56,11 +68,11 @@ def comparison_table(report: Mapping[str, Any]) -> str:
         f"{people} participants, {pairs} complete pairs{_left_out(report['n_excluded'])}",
         f"Method: {report['method']}; log-likelihood {report['log_likelihood']:.4f}",
         "",
-        *_grid(["arm", "n", "coupling", "SE", "95 % interval"], map(_arm_row, report["arms"])),
+        *grid(["arm", "n", "coupling", "SE", "95 % interval"], map(_arm_row, report["arms"])),
     ]
     if report["contrasts"]:
         head = ["difference in coupling", "estimate", "SE", "df", "p", "95 % interval"]
-        lines += ["", *_grid(head, map(_contrast_row, report["contrasts"])), ""]
+        lines += ["", *grid(head, map(_contrast_row, report["contrasts"])), ""]
         lines += [_sentence(contrast) for contrast in report["contrasts"]] + [SIGN]
     lines += ["", _random_line(report["random"])]
     if report["singular"]:
@@ -71,47 +83,66 @@ def comparison_table(report: Mapping[str, Any]) -> str:
         lines.append(f"Not estimable from these data: {', '.join(report['dropped'])}.")
     if "participants" in report:
         head = ["participant", "n", "slope", "SE", "shrunken slope", "reliability"]
-        lines += ["", *_grid(head, map(_participant_row, report["participants"]))]
+        lines += ["", *grid(head, map(_participant_row, report["participants"]))]
     return "\n".join(lines)
 
 
-def _fixed(term: str, effect: Estimate) -> dict[str, Any]:
-    return {
-        "term": term,
-        "estimate": effect.estimate,
-        "model_standard_error": effect.standard_error,
-        "standard_error": effect.standard_error,
-        "df": effect.df,
-        "p": effect.p,
-        "interval": list(effect.interval),
-    }
-
-
-def _arms(model: MixedModel) -> list[dict[str, Any]]:
+def _fixed(model: MixedModel, method: Method) -> list[dict[str, Any]]:
+    own = model.fixed_effects()
+    chosen = best(model, [{term: 1.0} for term in own], method)
     return [
         {
-            "arm": arm,
-            "n": n,
+            "term": term,
+            "estimate": effect.estimate,
+            "model_standard_error": effect.standard_error,
+            "model_df": effect.df,
+            "standard_error": one.standard_error,
+            "df": one.df,
+            "p": one.p,
+            "interval": list(one.interval),
+        }
+        for (term, effect), one in zip(own.items(), chosen, strict=True)
+    ]
+
+
+def best(model: MixedModel, combinations: Sequence[Combination], method: Method) -> list[Estimate]:
+    """By the method; where the data hold no standard error of that kind, the model's own."""
+    own = model.contrasts_of(combinations)
+    if method is Method.SATTERTHWAITE:
+        return own
+    found = estimates(model, combinations, method)
+    return [one or other for one, other in zip(found, own, strict=True)]
+
+
+def _arms(model: MixedModel, method: Method) -> list[dict[str, Any]]:
+    found = model.couplings()
+    held = [one.arm for one in found if one.coupling is not None]
+    slopes = [coupling_in(model, arm) if arm else {WITHIN: 1.0} for arm in held]
+    couplings = dict(zip(held, best(model, slopes, method), strict=True))
+    return [
+        {
+            "arm": one.arm,
+            "n": one.n,
             "coupling": coupling and coupling.estimate,
             "standard_error": coupling and coupling.standard_error,
             "interval": coupling and list(coupling.interval),
         }
-        for arm, n, coupling in model.couplings()
+        for one in found
+        for coupling in (couplings.get(one.arm),)
     ]
 
 
-def _contrasts(model: MixedModel) -> list[dict[str, Any]]:
+def _contrasts(model: MixedModel, fixed: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    by_term = {effect["term"]: effect for effect in fixed}
     return [
         {
             "arm": arm,
-            "reference": reference,
-            "difference": difference.estimate,
-            "standard_error": difference.standard_error,
-            "df": difference.df,
-            "p": difference.p,
-            "interval": list(difference.interval),
+            "reference": model.arms[0],
+            "difference": effect["estimate"],
+            **{name: effect[name] for name in ("standard_error", "df", "p", "interval")},
         }
-        for arm, reference, difference in model.contrasts()
+        for arm in model.arms[1:]
+        if (effect := by_term.get(within_arm_term(arm)))
     ]
 
 
@@ -200,7 +231,7 @@ def _random_line(random: Mapping[str, float | None]) -> str:
     )
 
 
-def _grid(head: list[str], rows: Iterable[list[str]]) -> list[str]:
+def grid(head: list[str], rows: Iterable[list[str]]) -> list[str]:
     """Columns padded to their widest cell, the first to the left, the others to the right."""
     table = [head, *rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]

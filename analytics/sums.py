@@ -99,7 +99,8 @@ SELECT participant.code, sum(m.n)::bigint, sum(m.sum_stress)::bigint, sum(m.sum_
     sum(m.sum_stress_stress)::bigint, sum(m.sum_stress_craving)::bigint,
     sum(m.sum_craving_craving)::bigint
 FROM analytics_moments m JOIN ema_participant participant ON participant.id = m.participant_id
-WHERE participant.study_id = %s
+WHERE participant.study_id = %(study)s
+AND (%(phases)s::bigint[] IS NULL OR m.phase_id = ANY(%(phases)s))
 GROUP BY participant.code
 """
 
@@ -192,13 +193,16 @@ def _sums(values: Sequence[Any]) -> tuple[int, ...] | None:
     return None if values[0] is None else tuple(map(int, values))
 
 
-def moments_of(study: Study, *, also: Iterable[str] = ()) -> Moments:
-    """The study's moments over all phases, by participant code in Python's order.
+def moments_of(
+    study: Study, *, also: Iterable[str] = (), phases: Sequence[int] | None = None
+) -> Moments:
+    """The study's moments over these phases (None: all), by participant code in Python's order.
 
     `also` names participants to list with zero sums where they have no analysis rows.
     """
+    chosen = None if phases is None else list(phases)
     with connection.cursor() as cursor:
-        cursor.execute(BY_PARTICIPANT, [study.pk])
+        cursor.execute(BY_PARTICIPANT, {"study": study.pk, "phases": chosen})
         sums = {code: values for code, *values in cursor.fetchall()}
     for code in also:
         sums.setdefault(code, [0] * 6)

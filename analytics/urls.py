@@ -7,6 +7,11 @@ urlpatterns: list[URLPattern] = [
     path("", pages.studies, name="studies"),
     path("<slug:slug>/comparison/", pages.comparison, name="comparison"),
     path("<slug:slug>/comparison/figure.svg", pages.figure, name="figure"),
+    path(
+        "<slug:slug>/comparison/figures/<slug:name>.<slug:kind>",
+        pages.figure,
+        name="figure-file",
+    ),
     path("<slug:slug>/comparison/freeze/", pages.freeze_comparison, name="freeze"),
     path("<slug:slug>/comparison/frozen/<int:number>/", pages.frozen_comparison, name="frozen"),
     path("<slug:slug>/plans/", plan_pages.plans, name="plans"),

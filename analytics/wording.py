@@ -9,11 +9,10 @@ LEFT_OUT = {
     "after_withdrawal": "completed after the participant withdrew",
     "duplicate": "the prompt had an answer already",
     "late": "completed after the prompt expired",
-    "missing_craving": "craving not answered",
-    "missing_stress": "stress not answered",
-    "missing_stress_and_craving": "neither stress nor craving answered",
+    "no_baseline": "the participant has no answers in the baseline phase of a moderator",
     "not_allocated": "the participant is not allocated to an arm",
     "not_yet_estimated": "arrived since the last estimate; counted within a minute",
+    "other_phase": "in a phase that the plan does not name",
     "self_initiated": "the participant's own report, not a random prompt",
     "too_large": "a number too large to be a rating",
     "unknown_prompt": "no such prompt of this participant",
@@ -27,10 +26,20 @@ def sentences(report: Mapping[str, Any]) -> list[str]:
 
 def exclusions(report: Mapping[str, Any]) -> list[tuple[str, int]]:
     """Why responses are not in the model, in words, with their numbers."""
-    return [
-        (LEFT_OUT.get(reason, reason.replace("_", " ")), count)
-        for reason, count in report["n_excluded"].items()
-    ]
+    return [(why_left_out(reason), count) for reason, count in report["n_excluded"].items()]
+
+
+def why_left_out(reason: str) -> str:
+    """A reason in words."""
+    if reason in LEFT_OUT:
+        return LEFT_OUT[reason]
+    missing = reason.removeprefix("missing_").replace("previous_", "the prompt before's ")
+    if missing == reason:
+        return reason.replace("_", " ")
+    names = [name.replace("_", " ") for name in missing.split("_and_")]
+    return (
+        f"{names[0]} not answered" if len(names) == 1 else f"neither {' nor '.join(names)} answered"
+    )
 
 
 def p_value(p: float) -> str:
@@ -44,9 +53,12 @@ def _couplings(report: Mapping[str, Any]) -> str:
         for one in report["arms"]
         if one["coupling"] is not None
     ]
+    predictor, outcome = report.get("predictor", "stress"), report.get("outcome", "craving")
+    lagged = predictor.startswith("previous_")
+    when = " at the prompt before" if lagged else ""
     return (
-        "When a person's stress is one point above that person's own mean, their craving is on "
-        f"average {_listed(told)}."
+        f"When a person's {predictor.removeprefix('previous_')}{when} is one point above that "
+        f"person's own mean, their {outcome} is on average {_listed(told)}."
     )
 
 
@@ -61,13 +73,39 @@ def _difference(one: Mapping[str, Any]) -> str:
         f"{signed(one['difference'])} (95 % interval {signed(low)} to {signed(high)}, "
         f"p {p if p.startswith('<') else f'= {p}'})"
     )
+    seen = _detectable(one) + _attenuation(one)
     between = f"The coupling under {one['arm']} minus that under {one['reference']} is {numbers}"
     if low <= 0 <= high:
         return (
             f"{between}. The interval holds zero: these data fit a weaker coupling as well as a "
-            "stronger one, within that range."
+            f"stronger one, within that range.{seen}"
         )
-    return f"{between}: it is {'weaker' if high < 0 else 'stronger'} under {one['arm']}."
+    return f"{between}: it is {'weaker' if high < 0 else 'stronger'} under {one['arm']}.{seen}"
+
+
+def _detectable(one: Mapping[str, Any]) -> str:
+    """What a true difference had to be; nothing in reports of before it was computed."""
+    if (size := one.get("detectable")) is None:
+        return ""
+    return f" A true difference of {size:.3f} would have been found with 80 % power."
+
+
+def _attenuation(one: Mapping[str, Any]) -> str:
+    """The difference as a share of the reference's coupling, where that ratio has bounds."""
+    found = one.get("attenuation")
+    if not found or not found["interval"]:
+        return ""
+    share, (low, high) = found["estimate"], found["interval"]
+    much = f"{abs(share):.0%} {'weaker' if share >= 0 else 'stronger'}".replace("%", " %")
+    return (
+        f" Relative to {one['reference']} the coupling is {much} (95 % interval of the weakening "
+        f"{percent(low)} to {percent(high)})."
+    )
+
+
+def percent(share: float | None) -> str:
+    """A share as people write it: 41 %, −3 %."""
+    return "–" if share is None else f"{signed(100 * share, 0)} %"
 
 
 def _listed(parts: list[str]) -> str:

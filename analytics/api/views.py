@@ -16,6 +16,7 @@ from rest_framework.views import APIView
 from analytics.api.serializers import ComparisonReport, SnapshotContent
 from analytics.comparison import ComparisonImpossible, compare
 from analytics.datasets.snapshots import access_snapshots, open_file
+from analytics.plans import UnknownPlan, plan_named
 from ema import access
 from ema.api.errors import Problem
 from ema.api.serializers import ProblemContent
@@ -48,12 +49,22 @@ class ComparisonDoor(OperatorView):
         operation_id="comparison",
         summary="Compare the arms of a study",
         description="For the closed role while arms are hidden; 409 says what is missing.",
+        parameters=[
+            OpenApiParameter(
+                "plan",
+                str,
+                description="An analysis plan, KEY or KEY@VERSION. Default: the standard analysis.",
+            )
+        ],
         responses={200: ComparisonReport, 401: PROBLEM, 404: PROBLEM, 409: PROBLEM},
     )
     def get(self, request: Request, slug: str) -> Response:
         study = access.access_comparison(user=request.user, slug=slug)
         try:
-            return Response(compare(study))
+            name = request.query_params.get("plan")
+            return Response(compare(study, plan_named(study, name) if name else None))
+        except UnknownPlan as error:
+            raise Problem(404, "unknown_plan", str(error)) from error
         except ComparisonImpossible as error:
             raise Problem(409, "not_comparable", str(error)) from error
 

@@ -11,17 +11,16 @@ import json
 import os
 import secrets
 import shutil
-import tomllib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from django.conf import settings
 from django.db import connection, transaction
 
 from analytics.datasets.columns import Scope
 from analytics.datasets.tables import TABLES
+from analytics.software import software
 from ema import studies
 from ema.models import QuestionnaireVersion
 
@@ -153,7 +152,7 @@ def _copy(cursor: Any, draft: Draft, name: str, select: str, parameters: Any) ->
 def _provenance(scope: Scope, identity: str, rows: dict[str, int]) -> dict[str, Any]:
     forms = QuestionnaireVersion.objects.published().filter(questionnaire__study=scope.study)
     return {
-        "software": _software(),
+        "software": software(),
         "study": scope.study.slug,
         "snapshot": identity,
         "masking": scope.masking,
@@ -162,11 +161,6 @@ def _provenance(scope: Scope, identity: str, rows: dict[str, int]) -> dict[str, 
         "questionnaires": {str(form): form.sha256 for form in forms.order_by("pk")},
         "rows": rows,
     }
-
-
-def _software() -> str:
-    project = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())["project"]
-    return f"{project['name']} {project['version']}"
 
 
 def _readme(scope: Scope, identity: str, rows: dict[str, int]) -> str:

@@ -15,6 +15,7 @@ from analytics.coupling import estimate_couplings
 from analytics.mixed_model import fit_mixed_model
 from analytics.models import Comparison
 from analytics.moments import Moments as Sums
+from analytics.sums import sum_responses
 from ema.audit import COMMAND
 from ema.models import Allocation, Arm, AuditEvent, Response, Study
 from tests.analytics.answers import (
@@ -41,6 +42,10 @@ def refusal(study: Study) -> str:
     with pytest.raises(ComparisonImpossible) as caught:
         compare(study)
     return str(caught.value)
+
+
+def rebuilt(study: Study) -> None:
+    sum_responses(list(study.participants.values_list("pk", flat=True)), now=timezone.now())
 
 
 def run(*arguments: str) -> str:
@@ -139,19 +144,46 @@ def test_a_study_without_allocations_is_told_so() -> None:
     assert "No participant of study relief is allocated to an arm yet." in refusal(study)
 
 
-def test_an_arm_without_answers_is_named() -> None:
+def test_an_arm_without_answers_is_named_and_the_others_are_compared() -> None:
     study = make_trial()
+    before = compared(study)["contrasts"][0]["difference"]
     Arm.objects.create(study=study, key="lofexidine")
     allocate(add_participant(study, "P99"), "lofexidine")
-    assert "No answers yet in arm lofexidine" in refusal(study)
+    report = compared(study)
+    assert [one["arm"] for one in report["contrasts"]] == ["clonidine"]
+    assert report["contrasts"][0]["difference"] == pytest.approx(before, rel=1e-9)
+    assert [one["n"] for one in report["arms"]] == [6, 6, 0]
+    assert {
+        "code": "arm_without_data",
+        "sentence": "Arm lofexidine has no usable answers yet: it is left out of the comparison.",
+    } in report["warnings"]
+    Response.objects.filter(participant__allocation__arm__key="clonidine").update(
+        flags=["duplicate_prompt"]
+    )
+    rebuilt(study)
+    assert "No answers yet in arms clonidine, lofexidine" in refusal(study)
 
 
-def test_an_arm_with_constant_stress_is_named() -> None:
+def test_an_arm_with_constant_stress_is_named_and_the_others_are_compared() -> None:
     study = make_trial()
     Arm.objects.create(study=study, key="lofexidine")
     for code in ("P97", "P98", "P99"):
         answer(add_participant(study, code, "lofexidine"), [(5, 1), (5, 2), (5, 4)])
-    assert "Stress never varies within any participant of arm lofexidine" in refusal(study)
+    report = compared(study)
+    assert [one["arm"] for one in report["contrasts"]] == ["clonidine"]
+    (warned,) = [one for one in report["warnings"] if one["code"] == "constant_predictor"]
+    assert warned["sentence"].startswith(
+        "Stress never varies within any participant of arm lofexidine"
+    )
+    json.dumps(report, allow_nan=False)
+
+
+def test_when_no_arm_can_be_compared_with_the_reference_it_is_said() -> None:
+    study = make_study()
+    for i in range(4):
+        answer(add_participant(study, f"P{i}", "placebo"), pairs_drawn(0.5, 10, seed=i))
+        answer(add_participant(study, f"C{i}", "clonidine"), [(5, 1), (5, 2), (5, 4)])
+    assert "Stress never varies within any participant of arm clonidine" in refusal(study)
 
 
 def test_constant_stress_is_said_in_words() -> None:

@@ -120,7 +120,7 @@ def agrees_with_lme4(report: dict[str, Any], folder: str, model: str) -> None:
         theirs = fit["fixed"][name_in_r(ours["term"])]
         assert ours["estimate"] == pytest.approx(theirs["estimate"], rel=1e-4)
         assert ours["model_standard_error"] == pytest.approx(theirs["se"], rel=1e-4)
-        assert ours["df"] == pytest.approx(theirs["df_satterthwaite"], rel=1e-3)
+        assert ours["model_df"] == pytest.approx(theirs["df_satterthwaite"], rel=1e-3)
     random, ours = fit["random"], report["random"]
     spreads = {"(Intercept)": "sd_intercept", "x_w": "sd_slope", "residual": "sd_residual"}
     for name, key in spreads.items():

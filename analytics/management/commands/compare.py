@@ -2,28 +2,41 @@
 
 import json
 from argparse import ArgumentParser
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from analytics.card_table import card_table
 from analytics.comparison import ComparisonImpossible, compare, freeze
 from analytics.coupling import estimate_couplings
-from analytics.report import comparison_table
+from analytics.figures_by_arm import as_csv, figures_of
+from analytics.plans import UnknownPlan, plan_named
 from ema.audit import COMMAND
 from ema.management.named import study_named
 
 
 class Command(BaseCommand):
-    """Exit code 2: there is no such study. Exit code 1: its data cannot be compared."""
+    """Exit code 2: there is no such study or plan. Exit code 1: its data cannot be compared."""
 
-    help = "Estimate the stress-craving coupling in a study and compare its arms on it."
+    help = (
+        "Estimate the stress-craving coupling in a study and compare its arms on it, by the "
+        "standard analysis or by an analysis plan (manage.py analysis_plan)."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("study", metavar="STUDY", help="the study's short name")
+        parser.add_argument(
+            "--plan", metavar="KEY", help="KEY or KEY@VERSION; default: the standard analysis"
+        )
         shape = parser.add_mutually_exclusive_group()
         shape.add_argument("--json", action="store_true", help="print JSON")
         shape.add_argument("--table", action="store_true", help="print a table (the default)")
+        parser.add_argument(
+            "--svg", metavar="DIR", type=Path, help="also write the figures there, SVG and CSV"
+        )
         parser.add_argument(
             "--participants", action="store_true", help="also everyone's own and shrunken slope"
         )
@@ -35,13 +48,29 @@ class Command(BaseCommand):
         study, now = study_named(options["study"]), timezone.now()
         estimate_couplings(now)  # so that it needs no worker and misses nothing
         try:
-            report = compare(study, participants=options["participants"])
-            frozen = freeze(study, COMMAND, now) if options["freeze"] else None
+            stored = plan_named(study, options["plan"]) if options["plan"] else None
+            wanted = options["participants"] or options["svg"] is not None
+            report = compare(study, stored, participants=wanted)
+            frozen = freeze(study, COMMAND, now, stored) if options["freeze"] else None
+        except UnknownPlan as error:
+            raise CommandError(str(error), returncode=2) from error
         except ComparisonImpossible as error:
             raise CommandError(str(error), returncode=1) from error
-        if options["json"]:
-            self.stdout.write(json.dumps(report, indent=2, allow_nan=False))
-        else:
-            self.stdout.write("\n".join([comparison_table(report), "", *report["notes"]]))
+        if options["svg"]:
+            self._draw(report, options["svg"])
+        if not options["participants"]:
+            report.pop("participants", None)
+        shown = json.dumps(report, indent=2, allow_nan=False) if options["json"] else None
+        self.stdout.write(shown or card_table(report))
         if frozen:
             self.stderr.write(f"Frozen as {frozen.sha256}.")
+
+    def _draw(self, report: Mapping[str, Any], folder: Path) -> None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, figure in figures_of(report).items():
+                (folder / f"{name}.svg").write_text(figure.draw(report), encoding="utf-8")
+                (folder / f"{name}.csv").write_text(as_csv(figure.rows(report)), encoding="utf-8")
+                self.stderr.write(f"{figure.title}: {folder / name}.svg and .csv")
+        except OSError as error:
+            raise CommandError(f"--svg {folder}: {error.strerror}.", returncode=2) from error
