@@ -3,10 +3,9 @@
 Numbers that cannot be had from the data are null, with the reason in `warnings`, never NaN.
 """
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from itertools import pairwise
 from math import isfinite
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,7 +23,6 @@ from analytics.plan_model import Fitted, Level
 
 METHODS = (Method.CR2, Method.SATTERTHWAITE, Method.KENWARD_ROGER)
 MANY_AT_FLOOR, FLOORS_APART = 0.20, 0.10
-MOST_LEVELS = 10
 T = TypeVar("T")
 
 
@@ -252,56 +250,37 @@ def companion_of(
 
 def by_level(
     levels: Sequence[Level],
-    scale: float,
-    y_scale: float,
+    ranges: Sequence[tuple[int, int]],
+    scales: tuple[float, float],
     groups: Sequence[str | None],
     arm_of: Mapping[str, str] | None,
 ) -> list[dict[str, Any]]:
-    """The outcome at each level of the predictor by arm: means of participants' own means.
+    """The outcome at each range of the predictor by arm: means of participants' own means.
 
-    At most ten levels: more are put together in ranges of equal width. Intervals are t intervals
-    over participants, null where fewer than two have the level.
+    ``levels`` stand at the ranges' first integers; ``scales`` of predictor and outcome. Intervals
+    are t intervals over participants, null where fewer than two are in the range.
     """
-    if not levels:
-        return []
-    edges = _edges(sorted({each.predictor for each in levels}))
-    found = []
-    for arm in groups:
-        of_arm = [
-            each
-            for each in levels
-            if arm is None or (arm_of is not None and arm_of.get(each.participant) == arm)
-        ]
-        for low, high in edges:
-            inside = [each for each in of_arm if low <= each.predictor <= high]
-            found.append(
-                {"arm": arm, "from": low / scale, "to": high / scale} | _mean_of(inside, y_scale)
-            )
-    return found
-
-
-def _edges(values: Sequence[int]) -> list[tuple[int, int]]:
-    """First and last stored value of each level or range."""
-    if len(values) <= MOST_LEVELS:
-        return [(value, value) for value in values]
-    low, width = values[0], (values[-1] - values[0] + 1) / MOST_LEVELS
-    starts = [low + round(place * width) for place in range(MOST_LEVELS + 1)]
-    return [(start, end - 1) for start, end in pairwise(starts)]
+    at: dict[tuple[str | None, int], list[Level]] = defaultdict(list)
+    for each in levels:
+        arm = None if arm_of is None else arm_of.get(each.participant)
+        at[arm, each.predictor].append(each)
+    x_scale, y_scale = scales
+    return [
+        {"arm": arm, "from": low / x_scale, "to": high / x_scale} | _mean_of(at[arm, low], y_scale)
+        for arm in groups
+        for low, high in ranges
+    ]
 
 
 def _mean_of(inside: Sequence[Level], scale: float) -> dict[str, Any]:
-    n, total = Counter[str](), Counter[str]()
-    for each in inside:
-        n[each.participant] += each.n
-        total[each.participant] += each.total
-    means = np.array([total[code] / n[code] / scale for code in n])
+    means = np.array([each.total / each.n / scale for each in inside])
     interval = None
     if len(means) > 1:
         reach = float(student.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
         interval = [float(means.mean()) - reach, float(means.mean()) + reach]
     return {
         "n_participants": len(means),
-        "n_prompts": sum(n.values()),
+        "n_prompts": sum(each.n for each in inside),
         "mean": float(means.mean()) if len(means) else None,
         "interval": interval,
     }

@@ -23,7 +23,7 @@ from analytics.models import AnalysisPlan, Comparison
 from analytics.moments import Moments
 from analytics.personal import personal_couplings
 from analytics.plan import BASELINE, SITE, STANDARD, Plan
-from analytics.plan_model import Fitted, Level, Pair, fit_plan, formula
+from analytics.plan_model import Fitted, Pair, fit_plan, formula
 from analytics.plan_sums import Counted, Sources, baseline_means
 from analytics.report import comparison_report
 from analytics.software import software
@@ -402,15 +402,15 @@ def _add_surroundings(
             "at_ceiling": sum(counted.at_ceiling[code] for code in codes) / n if n else None,
             "compliance": given / sent if sent else None,
         }
-    levels, scales = plan_sums.levels_of(sources), sources.scales()
-    report["levels"] = card.by_level(
-        levels, scales[sources.predictor], scales[sources.outcome], trial.groups, trial.arm_of
-    )
+    ranges, scales = plan_sums.ranges_of(sources), sources.scales()
+    levels = plan_sums.levels_of(sources, [low for low, _ in ranges]) if ranges else []
+    both = scales[sources.predictor], scales[sources.outcome]
+    report["levels"] = card.by_level(levels, ranges, both, trial.groups, trial.arm_of)
     near_floor = card.floor_warning(report["arms"], sources.outcome)
     report["companion"] = None
     if near_floor:
         report["companion"] = card.attempt(
-            "The floor companion", lambda: _companion(sources, plan, levels, trial), missing
+            "The floor companion", lambda: _companion(sources, plan, trial), missing
         )
         near_floor = card.beside_companion(near_floor, report)
     report["warnings"] = [near_floor.content()] if near_floor else []
@@ -433,13 +433,11 @@ def _left_out(report: Mapping[str, Any], trial: Trial) -> Iterable[card.Warned]:
             yield card.Warned("constant_predictor", said)
 
 
-def _companion(
-    sources: Sources, plan: Plan, levels: Sequence[Level], trial: Trial
-) -> dict[str, Any]:
+def _companion(sources: Sources, plan: Plan, trial: Trial) -> dict[str, Any]:
     if plan.adjust_for or plan.moderators:
         raise ValueError("it is fitted for plans without adjustments and moderators only")
     scale = sources.scales()[sources.predictor]
-    return card.companion_of(levels, scale, trial.arm_of, trial.reference)
+    return card.companion_of(plan_sums.levels_of(sources), scale, trial.arm_of, trial.reference)
 
 
 def _arms_named(keys: Sequence[str]) -> str:

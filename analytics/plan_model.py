@@ -29,7 +29,6 @@ class Level(NamedTuple):
     predictor: int
     n: int
     total: int
-    squares: int
     above_floor: int
 
 

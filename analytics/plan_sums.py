@@ -7,6 +7,7 @@ for its model (`analytics.sums` keeps its moments), only for what is left out an
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +23,7 @@ from ema.models import Study
 from ema.models.questionnaire import AnalysisRole
 
 WEEKDAYS = range(2, 8)  # ISO, against Monday
+MOST_LEVELS = 10
 _ROWS = 100_000  # of one participant, at most
 _SAFE = 2**62
 
@@ -63,10 +65,10 @@ GROUP BY participant.code, reason
 """
 LEVELS = """
 {judged}
-SELECT participant.code, {predictor}, count(*), sum({outcome})::bigint,
-    sum({outcome}::bigint * {outcome})::numeric, count(*) FILTER (WHERE {outcome} > %(floor)s)
+SELECT participant.code, {level}, count(*), sum({outcome})::bigint,
+    count(*) FILTER (WHERE {outcome} > %(floor)s)
 FROM complete JOIN ema_participant participant ON participant.id = complete.participant_id
-WHERE reason = '' GROUP BY participant.code, {predictor} ORDER BY 1, 2
+WHERE reason = '' GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 ANSWERED = """
@@ -257,17 +259,34 @@ def count(sources: Sources) -> Counted:
     return Counted(by_reason, at_floor, at_ceiling)
 
 
-def levels_of(sources: Sources) -> list[Level]:
-    """Every participant's usable rows by level of the predictor."""
+def levels_of(sources: Sources, starts: Sequence[int] | None = None) -> list[Level]:
+    """Every participant's usable rows by level of the predictor.
+
+    `starts`, ascending: the first stored integer of each range, which then stands for the range.
+    """
+    predictor = sources._at(sources.plan.predictor, lagged=bool(sources.plan.lag))
+    ranges = f"(%(starts)s::bigint[])[width_bucket({predictor}, %(starts)s::bigint[])]"
     statement = LEVELS.format(
         judged=sources.judged(),
-        predictor=sources._at(sources.plan.predictor, lagged=bool(sources.plan.lag)),
+        level=predictor if starts is None else ranges,
         outcome=sources._at(sources.outcome),
     )
-    return [
-        Level(code, int(x), n, int(total), int(squares), above)
-        for code, x, n, total, squares, above in _rows(statement, sources.params)
-    ]
+    params = sources.params | ({} if starts is None else {"starts": list(starts)})
+    return [Level(*row) for row in _rows(statement, params)]
+
+
+def ranges_of(sources: Sources) -> list[tuple[int, int]]:
+    """First and last stored integer of the predictor's levels, or of ten ranges of equal width.
+
+    Empty for an item without limits: its levels have no natural ranges.
+    """
+    item = sources.items[sources.plan.predictor]
+    if item.minimum is None or item.maximum is None:
+        return []
+    low, high = item.minimum * item.scale, item.maximum * item.scale
+    size = min(high - low + 1, MOST_LEVELS)
+    starts = [low + round(place * (high - low + 1) / size) for place in range(size + 1)]
+    return [(start, end - 1) for start, end in pairwise(starts)]
 
 
 def answered_prompts(sources: Sources) -> dict[str, tuple[int, int]]:

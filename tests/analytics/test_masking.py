@@ -91,6 +91,7 @@ def starts(study: Study) -> list[str]:
     """Pages to start from, every list of the admin, and lookups that would tell of a slot."""
     slot = Allocation.objects.filter(study=study).order_by("pk")[2].pk
     found = ["/admin/", "/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"]
+    found += [f"/studies/relief/comparison/figures/{n}" for n in ("slopes.svg", "levels.csv")]
     found += ["/studies/relief/ledger/", "/studies/relief/plans/", "/studies/relief/plans/write/"]
     found += ["/studies/relief/phones/"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
