@@ -16,5 +16,13 @@ class OperatorAdminConfig(AdminConfig):
 
     def ready(self) -> None:
         super().ready()
-        for screens in ("studies", "questionnaires", "participants", "phones", "pauses", "push"):
+        for screens in (
+            "studies",
+            "questionnaires",
+            "participants",
+            "quarantine",
+            "phones",
+            "pauses",
+            "push",
+        ):
             import_module(f"ema.admin.{screens}")

@@ -42,9 +42,14 @@ def change_hours(
     *, participant: Participant, windows: list[dict[str, Any]] | None, now: datetime, actor: Actor
 ) -> ScheduleChange | None:
     """Other waking hours; None is the phase's again. The draws stay the same."""
-    for problem in [] if windows is None else [p for check in HOURS_CHECKS for p in check(windows)]:
+    for problem in () if windows is None else hours_problems(windows):
         raise ChangeRefused(problem)
     return _change(participant, {"windows": windows}, now, actor)
+
+
+def hours_problems(windows: object) -> list[str]:
+    """Why waking hours cannot work, in words; empty when they can."""
+    return [problem for check in HOURS_CHECKS for problem in check(windows)]
 
 
 def refuse_zone(zone: str) -> None:

@@ -8,31 +8,21 @@ from django.contrib import admin, messages
 from django.db.models import Max, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
-from django.shortcuts import redirect
 from django.utils import timezone
 
-from ema import access, enrolment, pauses, quarantine, urine, visits
+from ema import access, enrolment, pauses, travel, urine, visits, withdrawal
+from ema.admin.participant_forms import EnrolForm, ParticipantForm
 from ema.admin.site import COORDINATORS, ParticipantRecordAdmin, RecordAdmin, actor
-from ema.models import Participant, Prompt, Quarantine, Response, Site, UrineTest, Visit
+from ema.models import Participant, Prompt, Response, Site, UrineTest, Visit
 from ema.prompt_state import state_expression
 from ema.questionnaires.answers import contradictions
 
 OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
+SHOWN = ["site", "code", "language", "enrolled_at", "enrolled_on"]
+LIVING = ["zone", "windows"]
+LEAVING = ["withdraws", "why", "data_may_be_kept"]
+LEFT = ["withdrawn_at", "withdrawal_reason", "keep_data"]
 OWN_PARTICIPANTS = [(f"participant__{name}", kind) for name, kind in OWN]
-
-
-class EnrolForm(forms.ModelForm[Participant]):
-    class Meta:
-        model = Participant
-        fields = ["site", "code", "zone", "language"]
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse here what enrolment would refuse, beside the field."""
-        cleaned = super().clean() or {}
-        site, code = cleaned.get("site"), cleaned.get("code")
-        if site and Participant.objects.filter(study=site.study, code=code).exists():
-            self.add_error("code", f"Code {code!r} is taken in study {site.study}.")
-        return cleaned
 
 
 @admin.register(Participant)
@@ -56,18 +46,21 @@ class ParticipantAdmin(RecordAdmin):
     def get_form(
         self, request: HttpRequest, obj: Any | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
-        if not change:
-            kwargs["form"] = EnrolForm
+        kwargs["form"] = ParticipantForm if change else EnrolForm
         return super().get_form(request, obj, change, **kwargs)
 
     def get_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
-        shown = ["site", "code", "zone", "language"]
-        if obj:
-            shown += ["enrolled_at", "enrolled_on", "withdrawn_at", "withdrawal_reason"]
-        return shown
+        if obj is None:
+            return ["site", "code", "zone", "language"]
+        may = self.has_change_permission(request, obj)
+        return [*SHOWN, *LIVING, *(LEAVING if may else LEFT)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
-        return self.get_fields(request, obj) if obj else []
+        return [*SHOWN, *LEFT] if obj else []
+
+    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
+        is_in = obj is None or obj.withdrawn_at is None
+        return is_in and super().has_change_permission(request, obj)
 
     def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "site":
@@ -78,6 +71,7 @@ class ParticipantAdmin(RecordAdmin):
         self, request: HttpRequest, obj: Participant, form: ModelForm[Any], change: bool
     ) -> None:
         if change:
+            self._change(request, obj, form.cleaned_data)
             return
         site: Site = obj.site
         enrolled = enrolment.enrol(
@@ -90,6 +84,23 @@ class ParticipantAdmin(RecordAdmin):
         )
         obj.pk = enrolled.pk
         self._show_code(request, enrolled)
+
+    def _change(self, request: HttpRequest, obj: Participant, said: dict[str, Any]) -> None:
+        """Other hours or another zone hold from a day that no phone has yet; leaving, at once."""
+        by: Any = {"participant": obj, "now": timezone.now(), "actor": actor(request)}
+        for change in (
+            travel.move(zone=said["zone"], **by),
+            travel.change_hours(windows=said["windows"], **by),
+        ):
+            if change:
+                text = (
+                    f"It holds from {change.effective_on:%Y-%m-%d} at the earliest: days that a "
+                    "phone has already keep their times."
+                )
+                self.message_user(request, text, messages.SUCCESS)
+        if said["withdraws"]:
+            reason, keep = said["why"], said["data_may_be_kept"]
+            withdrawal.withdraw(reason=reason, keep_data=keep, **by)
 
     @admin.action(description="Issue a one-time code for a phone", permissions=["change"])
     def issue_codes(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:
@@ -206,86 +217,6 @@ class ResponseAdmin(ParticipantRecordAdmin):
         """What a phone following the questionnaire would not have sent."""
         found = contradictions(response.questionnaire.content(), response.answers)
         return "\n".join(f"{each.item}: {each.detail} ({each.code})" for each in found)
-
-
-class QuarantineForm(forms.ModelForm[Quarantine]):
-    item = forms.CharField(
-        widget=forms.Textarea(attrs={"rows": 18, "spellcheck": "false"}),
-        help_text="The item as it was sent. What you correct is stored; what was sent is kept.",
-    )
-    decision = forms.ChoiceField(
-        choices=[
-            ("release", "Release: store this as a response"),
-            ("discard", "Discard: it is no answer, or is there already"),
-        ],
-        widget=forms.RadioSelect,
-    )
-    why = forms.CharField(max_length=200, help_text="Kept with it and in the audit trail.")
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        if "item" in self.fields:
-            self.fields["item"].initial = quarantine.text_of(self.instance)
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse here what releasing would refuse, beside the field."""
-        cleaned = super().clean() or {}
-        if cleaned.get("decision") == "release" and "item" in cleaned:
-            try:
-                quarantine.read_item(self.instance, cleaned["item"])
-            except quarantine.QuarantineRefused as error:
-                self.add_error("item", str(error))
-        return cleaned
-
-
-@admin.register(Quarantine)
-class QuarantineAdmin(ParticipantRecordAdmin):
-    """What could not be stored: choose one to release it, corrected or not, or to discard it."""
-
-    form = QuarantineForm
-    writers = COORDINATORS
-    list_display = ["received_at", "participant", "reason", "errors", "resolved_at"]
-    list_filter = [*OWN_PARTICIPANTS, "reason", ("resolved_at", admin.EmptyFieldListFilter)]
-    list_select_related = ["participant"]
-    search_fields = ["participant__code"]
-    shown = ["participant", "device", "received_at", "reason", "errors"]
-    end = ["as_sent", "resolved_at", "resolution", "response"]
-
-    @admin.display(description="as sent")
-    def as_sent(self, entry: Quarantine) -> str:
-        return quarantine.text_of(entry)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
-        is_open = obj is None or obj.resolved_at is None
-        return is_open and super().has_change_permission(request, obj)
-
-    def get_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
-        may = self.has_change_permission(request, obj)
-        return [*self.shown, *(("item", "decision", "why") if may else self.end)]
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
-        return [*self.shown, *self.end]
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Of two who decide at once, the second is told."""
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except quarantine.QuarantineRefused as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return redirect("admin:ema_quarantine_changelist")
-
-    def save_model(
-        self, request: HttpRequest, obj: Quarantine, form: ModelForm[Any], change: bool
-    ) -> None:
-        said = form.cleaned_data
-        about = {"entry": obj, "reason": said["why"], "now": timezone.now()}
-        if said["decision"] == "release":
-            quarantine.release(**about, actor=actor(request), text=said["item"])
-        else:
-            quarantine.discard(**about, actor=actor(request))
 
 
 class UrineForm(forms.ModelForm[UrineTest]):

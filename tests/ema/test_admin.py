@@ -197,3 +197,52 @@ def test_access_ends_with_the_role(study: Study) -> None:
     assert not access.participants_for(user).exists()
     with pytest.raises(access.NoAccess, match="no study 'demo'"):
         access.access_study(user=user, slug="demo", roles={"investigator"})
+
+
+def change_participant(client: Client, code: str = "S1-001", **form: str) -> str:
+    participant = Participant.objects.get(code=code)
+    path = f"/admin/ema/participant/{participant.pk}/change/"
+    said = {"zone": participant.zone, "windows": "", "data_may_be_kept": "unknown", **form}
+    return page(client.post(path, said, follow=True))
+
+
+def test_a_coordinator_changes_hours_and_zone_from_a_day_no_phone_has(study: Study) -> None:
+    client = sign_in("cora", study, "coordinator")
+    nights = '[{"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": "20:00", "end": "06:00"}]'
+    said = change_participant(client, zone="Asia/Tokyo", windows=nights)
+    assert "It holds from" in said
+    participant = Participant.objects.get(code="S1-001")
+    assert participant.zone == "Asia/Tokyo"
+    assert participant.windows
+    assert participant.windows[0]["start"] == "20:00"
+    assert participant.schedule_changes.count() == 2
+    assert set(AuditEvent.objects.filter(door="admin").values_list("action", flat=True)) == {
+        "participant.schedule_changed"
+    }
+
+
+def test_hours_that_cannot_work_and_unknown_zones_are_refused_beside_the_field(
+    study: Study,
+) -> None:
+    client = sign_in("cora", study, "coordinator")
+    short = '[{"weekdays": [1], "start": "08:00", "end": "08:00"}]'
+    assert "Windows" in change_participant(client, windows='{"from": 8}')
+    assert "errorlist" in change_participant(client, windows=short)
+    assert "Atlantis/Main" in change_participant(client, zone="Atlantis/Main")
+    participant = Participant.objects.get(code="S1-001")
+    assert (participant.zone, participant.windows) == ("Europe/Brussels", None)
+
+
+def test_a_coordinator_withdraws_a_participant_with_a_reason(study: Study) -> None:
+    client = sign_in("cora", study, "coordinator")
+    assert "Say why" in change_participant(client, withdraws="on")
+    assert "Tick this" in change_participant(client, why="moved away")
+    assert Participant.objects.filter(withdrawn_at=None).count() == 2
+    change_participant(client, withdraws="on", why="moved away", data_may_be_kept="true")
+    gone = Participant.objects.get(code="S1-001")
+    assert gone.withdrawn_at
+    assert (gone.withdrawal_reason, gone.keep_data) == ("moved away", True)
+    event = AuditEvent.objects.get(action="participant.withdrawn")
+    assert (event.door, event.reason) == ("admin", "moved away")
+    path = f"/admin/ema/participant/{gone.pk}/change/"
+    assert client.post(path, {"zone": "Asia/Tokyo"}).status_code == 403
