@@ -17,6 +17,9 @@ b ~ N(0.45, 0.15²) × (1 − attenuation under treatment). Values are then roun
 The slopes b are true *before* rounding and clipping. About half of the cravings are clipped to
 zero, which flattens the slope that any analysis of the answers can find: `truths` in
 `analytics.demo.steps` gives the value that this analysis has in a very large simulated sample.
+
+`Shape` holds what may be asked for otherwise. Whatever does not depend on treatment is a `Course`,
+so that the same people can be seen under several effects.
 """
 
 from collections.abc import Sequence
@@ -37,6 +40,7 @@ URINE_LOGIT = {False: (-0.97, 1.23), True: (-1.43, 1.79)}  # of a lapse: mean, S
 FRAILTY = 0.5  # correlation of a person's urine lapses with the own level of craving
 MISSED_OF_LAPSES = 1 / 3
 DROPPED_OUT_BY_DAY_98 = 0.25
+COMPLIANCE_SD = 0.75  # between people, on the scale of logits
 MEDIAN_LATENCY_S, LATENCY_SPREAD, LONGEST_LATENCY_S = 150.0, 0.9, 28 * 60.0
 
 
@@ -52,6 +56,22 @@ class Effect(NamedTuple):
 
 
 PUBLISHED = Effect()  # the size of effect that the shape of the trial is meant for
+
+
+class Shape(NamedTuple):
+    """What people are like, whatever their arm.
+
+    Without `bounded` craving is rounded and not clipped: the slopes drawn are those to be found.
+    """
+
+    slope_sd: float = SLOPE_SD
+    pain_stress: float = 0.002  # craving points per product of the two deviations
+    compliance_logit: float = 1.65
+    dropped_out_by_day_98: float = DROPPED_OUT_BY_DAY_98
+    bounded: bool = True
+
+
+USUAL = Shape()
 
 
 @dataclass(frozen=True)
@@ -85,7 +105,22 @@ class Ratings(NamedTuple):
     latency_s: Floats
 
 
-def draw_people(rng: Generator, treated: Sequence[bool], effect: Effect = PUBLISHED) -> People:
+class Course(NamedTuple):
+    """What happens to P people at T prompts, whatever their arm; arrays (P, T).
+
+    stress and pain are deviations from the person's mean; rest is what craving is made of beside
+    the person's mean and slope × stress.
+    """
+
+    stress: Floats
+    pain: Floats
+    rest: Floats
+    answered: Booleans
+
+
+def draw_people(
+    rng: Generator, treated: Sequence[bool], effect: Effect = PUBLISHED, shape: Shape = USUAL
+) -> People:
     """Traits of as many people as `treated` is long, True for those under treatment."""
     arm = np.asarray(treated, dtype=bool)
     count = len(arm)
@@ -93,46 +128,78 @@ def draw_people(rng: Generator, treated: Sequence[bool], effect: Effect = PUBLIS
     stress = 0.35 * level + np.sqrt(1 - 0.35**2) * rng.normal(size=count)
     frailty = FRAILTY * level + np.sqrt(1 - FRAILTY**2) * rng.normal(size=count)
     means, spreads = np.array([URINE_LOGIT[bool(each)] for each in arm]).reshape(count, 2).T
-    hazard = -np.log(1 - DROPPED_OUT_BY_DAY_98) / 98
+    stayed = 1 - shape.dropped_out_by_day_98
+    lasting = 98 / -np.log(stayed) if stayed < 1 else np.inf  # mean days until people stop
     return People(
         treated=arm,
         stress_mean=30 + 15 * stress,
         craving_mean=4 + 22 * level + effect.arm_shift * arm,
         pain_mean=rng.normal(30, 15, count),
-        slope=rng.normal(SLOPE, SLOPE_SD, count) * np.where(arm, 1 - effect.attenuation, 1.0),
-        compliance_logit=rng.normal(1.65, 0.75, count),
+        slope=rng.normal(SLOPE, shape.slope_sd, count) * np.where(arm, 1 - effect.attenuation, 1.0),
+        compliance_logit=rng.normal(shape.compliance_logit, COMPLIANCE_SD, count),
         urine_logit=means + spreads * frailty,
-        drop_out_day=rng.exponential(1 / hazard, count),
+        drop_out_day=rng.exponential(lasting, count),
     )
 
 
-def draw_ratings(rng: Generator, people: People, day: Integers, hour: Floats) -> Ratings:
+def draw_ratings(
+    rng: Generator, people: People, day: Integers, hour: Floats, shape: Shape = USUAL
+) -> Ratings:
     """Answers at the prompts of everybody.
 
     `day` (1, 2, …) and `hour` (local, 0–24, in order) are (P, T) arrays, or (T,) for all alike.
     """
-    shape = np.broadcast_shapes(np.shape(day), np.shape(hour), (len(people), 1))
-    day, hour = np.broadcast_to(day, shape), np.broadcast_to(hour, shape)
+    course = draw_course(rng, people, day, hour, shape)
+    return Ratings(
+        stress=rated(people.stress_mean[:, None] + course.stress),
+        craving=rated(craving_of(people.craving_mean, people.slope, course), shape.bounded),
+        pain=rated(people.pain_mean[:, None] + course.pain),
+        answered=course.answered,
+        latency_s=_latency(rng, course.stress.shape),
+    )
+
+
+def draw_course(
+    rng: Generator, people: People, day: Integers, hour: Floats, shape: Shape = USUAL
+) -> Course:
+    """What happens to everybody at the prompts; `day` and `hour` as for `draw_ratings`."""
+    size = np.broadcast_shapes(np.shape(day), np.shape(hour), (len(people), 1))
+    day, hour = np.broadcast_to(day, size), np.broadcast_to(hour, size)
     at = (day - 1) * 24.0 + hour
     days = rng.normal(0, 8, (len(people), int(day.max(initial=0)) + 1))
-    person = np.arange(len(people))[:, None]
-    stress = days[person, day] + _wandering(rng, at, 18, 3)
+    stress = np.take_along_axis(days, day, axis=1) + _wandering(rng, at, 18, 3)
     pain = _wandering(rng, at, 15, 6)
-    craving = (
-        people.craving_mean[:, None]
-        - 0.8 * (at / 168 - MIDDLE_WEEK)
-        + people.slope[:, None] * stress
-        + 0.002 * stress * pain
-        + _wandering(rng, at, 13, 4)
-        + rng.normal(0, 10, shape)
-    )
-    return Ratings(
-        stress=_rated(people.stress_mean[:, None] + stress),
-        craving=_rated(craving),
-        pain=_rated(people.pain_mean[:, None] + pain),
-        answered=_answered(rng, people, day),
-        latency_s=_latency(rng, shape),
-    )
+    rest = shape.pain_stress * stress * pain - 0.8 * (at / 168 - MIDDLE_WEEK)
+    rest += _wandering(rng, at, 13, 4)
+    rest += rng.normal(0, 10, size)
+    return Course(stress, pain, rest, _answered(rng, people, day))
+
+
+def craving_of(mean: Floats, slope: Floats, course: Course) -> Floats:
+    """Craving (P, T) before it is rounded, of people with these means and slopes (P)."""
+    return np.asarray(mean[:, None] + slope[:, None] * course.stress + course.rest)
+
+
+def rated(latent: Floats, bounded: bool = True) -> Integers:
+    """Whole points; on the scale from 0 to 100 unless they are not `bounded`."""
+    points = np.rint(latent)
+    return (np.clip(points, 0, 100) if bounded else points).astype(np.int64)
+
+
+def draw_hours(
+    rng: Generator, size: tuple[int, int], prompts: int, window: tuple[float, float], gap_h: float
+) -> Floats:
+    """Hours of the prompts of `size` (people, days), in order: (people, days × prompts).
+
+    As `circle` draws them: every instant of the window equally likely, neighbours `gap_h` apart
+    around the circle, less where they do not fit.
+    """
+    start, end = window
+    length = end - start
+    gap = min(gap_h, length / prompts)
+    drawn = np.sort(rng.random((*size, prompts)), axis=2) * (length - prompts * gap)
+    turned = drawn + gap * np.arange(prompts) + rng.random((*size, 1)) * length
+    return np.asarray(start + np.sort(turned % length, axis=2)).reshape(size[0], -1)
 
 
 def draw_urine(rng: Generator, people: People, days: Sequence[int]) -> list[list[str]]:
@@ -153,13 +220,10 @@ def _wandering(rng: Generator, at: Floats, sd: float, time_constant_h: float) ->
     kept = np.exp(-np.diff(at, axis=1) / time_constant_h)
     shocks = rng.normal(0, sd, at.shape)
     shocks[:, 1:] *= np.sqrt(1 - kept**2)
-    for t in range(1, at.shape[1]):
-        shocks[:, t] += kept[:, t - 1] * shocks[:, t - 1]
-    return shocks
-
-
-def _rated(latent: Floats) -> Integers:
-    return np.clip(np.rint(latent), 0, 100).astype(np.int64)
+    rows, decay = np.ascontiguousarray(shocks.T), np.ascontiguousarray(kept.T)
+    for t in range(1, len(rows)):
+        rows[t] += decay[t - 1] * rows[t - 1]
+    return np.ascontiguousarray(rows.T)
 
 
 def _answered(rng: Generator, people: People, day: Integers) -> Booleans:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from analytics import simulation
-from analytics.simulation import Effect, Integers, People, Ratings
+from analytics.simulation import Effect, Integers, People, Ratings, Shape
 
 PEOPLE, DAYS = 1200, 98
 NO_EFFECT = Effect(attenuation=0.0)
@@ -162,6 +162,63 @@ def test_whatever_is_asked_for_answers_are_whole_points_on_the_scale(
         assert values.max() <= 100
     assert (ratings.latency_s > 0).all()
     assert (ratings.latency_s < 30 * 60).all()
+
+
+def test_what_is_left_of_craving_remembers_the_prompt_before() -> None:
+    """The median person's lag-1 autocorrelation within days of residuals about the own line."""
+    rng = np.random.default_rng(8)
+    people = simulation.draw_people(rng, [False] * 300)
+    hours = simulation.draw_hours(rng, (300, DAYS), 4, (8, 22), 1)
+    ratings = simulation.draw_ratings(rng, people, np.repeat(np.arange(1, DAYS + 1), 4), hours)
+    found = []
+    for stress, craving in zip(ratings.stress, ratings.craving, strict=True):
+        if craving.any():
+            slope, level = np.polyfit(stress, craving, 1)
+            left = (craving - level - slope * stress).reshape(DAYS, 4)
+            found.append(np.corrcoef(left[:, :-1].ravel(), left[:, 1:].ravel())[0, 1])
+    assert np.median(found) == pytest.approx(0.28, abs=0.03)
+
+
+def test_without_bounds_the_answers_show_the_slopes_that_were_drawn() -> None:
+    rng = np.random.default_rng(9)
+    shape = Shape(slope_sd=0.05, pain_stress=0.0, bounded=False)
+    drawn = simulation.draw_people(rng, [False] * 300, shape=shape)
+    people = dataclasses.replace(drawn, stress_mean=np.full(300, 50.0))  # away from both ends
+    ratings = simulation.draw_ratings(rng, people, *prompts(rng), shape)
+    assert ratings.craving.min() < 0
+    slopes = own_slopes(ratings)
+    assert np.nanmean(slopes) == pytest.approx(0.45, abs=0.015)
+    assert np.nanstd(slopes) < 0.1
+
+
+def test_the_shape_sets_compliance_and_drop_out() -> None:
+    rng = np.random.default_rng(10)
+    shape = Shape(compliance_logit=30.0, dropped_out_by_day_98=0.0)
+    people = simulation.draw_people(rng, [False] * 50, shape=shape)
+    assert np.isinf(people.drop_out_day).all()
+    assert simulation.draw_ratings(rng, people, *prompts(rng), shape).answered.all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    prompts_a_day=st.integers(1, 12),
+    start=st.floats(0, 10),
+    length=st.floats(1, 13),
+    gap=st.floats(0, 3),
+)
+def test_hours_are_in_order_inside_the_window_and_a_gap_apart(
+    seed: int, prompts_a_day: int, start: float, length: float, gap: float
+) -> None:
+    rng = np.random.default_rng(seed)
+    hours = simulation.draw_hours(rng, (3, 5), prompts_a_day, (start, start + length), gap)
+    assert hours.shape == (3, 5 * prompts_a_day)
+    days = hours.reshape(3, 5, prompts_a_day)
+    assert days.min() >= start - 1e-9
+    assert days.max() <= start + length + 1e-9
+    kept = min(gap, length / prompts_a_day)
+    around = np.concatenate([days, days[:, :, :1] + length], axis=2)
+    assert np.diff(around, axis=2).min() >= kept - 1e-9
 
 
 def test_nobody_and_nothing_can_be_simulated() -> None:
