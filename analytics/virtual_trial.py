@@ -22,7 +22,6 @@ from analytics.moments import Moments
 from analytics.simulation import COMPLIANCE_SD, USUAL, Effect, Floats, Integers, Shape
 
 CONTROL = "control"
-MOST_PAIRS_DRAWN = 50_000_000  # prompts of one trial: what fits into the memory of a small machine
 
 
 @dataclass(frozen=True)
@@ -44,26 +43,30 @@ class Protocol:
     """Participants by arm, the reference first, and the stretches one after the other.
 
     doses: what share of the effect each arm gets; the reference has 0.
-    shapes: what people are like, by arm; one for all arms unless arms are to differ.
+    names: of the arms. shapes: what people are like, by arm; one unless arms are to differ.
     """
 
     participants: tuple[int, ...]
     stretches: tuple[Stretch, ...]
     doses: tuple[float, ...] = ()
     shapes: tuple[Shape, ...] = (USUAL,)
+    names: tuple[str, ...] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:
-        """Names of the arms, in alphabetical order and the reference first."""
+        """Names of the arms, the reference first."""
         treated = len(self.participants) - 1
+        if self.names:
+            return self.names
         if treated == 1:
             return CONTROL, "treated"
         return CONTROL, *(f"treated {number}" for number in range(1, treated + 1))
 
     @property
     def dose(self) -> tuple[float, ...]:
-        """Of each arm; 1 for all but the reference unless they are given."""
-        return self.doses or (0.0, *(1.0 for _ in self.participants[1:]))
+        """Of each arm; unless they are given, in equal steps from 0 to 1."""
+        treated = len(self.participants) - 1
+        return self.doses or tuple(arm / treated for arm in range(treated + 1))
 
     @property
     def people(self) -> int:

@@ -77,7 +77,7 @@ def test_a_trial_is_the_same_whichever_others_are_beside_it() -> None:
 def test_compliance_is_what_was_asked_for(share: float) -> None:
     stretches = (Stretch(60, 4),)
     shape = Shape(compliance_logit=compliance_logit(share, stretches), dropped_out_by_day_98=0.0)
-    trial = VirtualTrial(Protocol((1500, 0), stretches, shapes=(shape,)), (7,))
+    trial = VirtualTrial(Protocol((1499, 1), stretches, shapes=(shape,)), (7,))
     assert trial.course.answered.mean() == pytest.approx(share, abs=0.015)
 
 
