@@ -23,7 +23,7 @@ SUBJECTS = {
     "planning": "prompts into PostgreSQL, against a binary COPY of the same rows",
     "ingest": "responses through the HTTP door, against one prepared INSERT of the same rows",
     "model": "the mixed model from moments, against one pass over the same sums",
-    "calibration": "how often each method finds a difference, in simulated trials: 4 minutes or more",
+    "calibration": "how often each method finds a difference, in simulated trials: 5 minutes",
     "dispatch": "prompts that fall due while senders are killed and Redis is flushed: 4 minutes",
 }
 QUICK = [name for name in SUBJECTS if name != "dispatch"]  # a drill is never a matter of seconds
