@@ -22,9 +22,23 @@ class EnrolForm(forms.ModelForm[Participant]):
         return cleaned
 
 
+class HoursField(forms.JSONField):
+    """Nothing where a participant has no hours of their own."""
+
+    def prepare_value(self, value: Any) -> Any:
+        return "" if value is None else super().prepare_value(value)
+
+
 class ParticipantForm(forms.ModelForm[Participant]):
     """Where a participant lives and is awake, and leaving the study."""
 
+    windows = HoursField(
+        required=False,
+        label="Own waking hours",
+        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
+        help_text="Empty: the phase's. Else local times by weekday, 1 is Monday: "
+        '[{"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": "20:00", "end": "06:00"}].',
+    )
     withdraws = forms.BooleanField(
         required=False,
         label="This participant withdraws now",
