@@ -164,10 +164,10 @@ def _gram(study: Study, plan: Plan, sources: Sources, pair: Pair) -> Gram:
     gram = gram.with_rows()
     if not gram.n.sum():
         where = f" in {', '.join(plan.phases)}" if plan.phases else ""
-        predictor = pair.predictor.replace("_", " ")
+        names = [pair.predictor.replace("_", " "), pair.outcome, *sources.context]
         raise ComparisonImpossible(
-            f"No answers yet: study {study} has no answered random prompt with {predictor} and "
-            f"{pair.outcome}{where}."
+            f"No answers yet: study {study} has no answered random prompt with "
+            f"{', '.join(names[:-1])} and {names[-1]}{where}."
         )
     return gram
 

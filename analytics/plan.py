@@ -7,7 +7,6 @@ analysis have the same SHA-256.
 
 import hashlib
 import json
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ BASELINE, SITE, MOMENT = "baseline", "site", "moment"
 MODERATORS = {BASELINE: ("item", "phase"), SITE: (), MOMENT: ("item",)}  # kind: what it names
 FEWEST_DRAWS, MOST_DRAWS, MOST_SEED = 99, 1_000_000, 2**63 - 1
 LONGEST_TITLE, MOST_MODERATORS = 200, 10
+LARGEST_DOSE = 10**12
 KEY = re.compile(r"[-a-zA-Z0-9_]{1,40}")
 Faults = Iterator[Fault]
 
@@ -155,16 +155,19 @@ def faults(document: Any) -> Faults:
 def _together(document: dict[str, Any]) -> Faults:
     """Fields that do not go with each other."""
     predictor = document.get("predictor", "stress")
+    outcome = document.get("outcome", "craving")
     lagged = document.get("lag", 0) == 1
-    if predictor == document.get("outcome", "craving") and not lagged:
+    if predictor == outcome and not lagged:
         yield Fault("/outcome", "The outcome must be another item than the predictor.")
     adjust = document.get("adjust_for", [])
     if isinstance(adjust, list) and PREVIOUS_OUTCOME in adjust and not lagged:
         yield Fault("/adjust_for", f'"{PREVIOUS_OUTCOME}" needs "lag": 1.')
+    elif isinstance(adjust, list) and PREVIOUS_OUTCOME in adjust and predictor == outcome:
+        yield Fault("/adjust_for", f'"{PREVIOUS_OUTCOME}" is the predictor already.')
     moderators = document.get("moderators", [])
     for number, each in enumerate(moderators if isinstance(moderators, list) else ()):
         momentary = isinstance(each, dict) and each.get("kind") == MOMENT
-        if momentary and each.get("item") in (predictor, document.get("outcome", "craving")):
+        if momentary and each.get("item") in (predictor, outcome):
             said = "An item of the moment must be another than predictor and outcome."
             yield Fault(f"/moderators/{number}/item", said)
         if momentary and lagged:
@@ -222,7 +225,7 @@ def _moderators(value: Any, at: str) -> Faults:
 
 def _moderator(value: Any, at: str) -> Faults:
     kind = value.get("kind") if isinstance(value, dict) else None
-    if kind not in MODERATORS:
+    if not isinstance(kind, str) or kind not in MODERATORS:
         yield Fault(at, f'A moderator is {{"kind": …}}, one of {", ".join(MODERATORS)}.')
         return
     names = MODERATORS[kind]
@@ -240,8 +243,7 @@ def _doses(value: Any, at: str) -> Faults:
         yield Fault(at, 'Write doses by arm: {"placebo": 0, "low": 1}. {} tests no trend.')
         return
     for arm, dose in value.items():
-        is_number = type(dose) in (int, float) and math.isfinite(dose)
-        if not is_number or abs(dose) > 1e12:
+        if type(dose) not in (int, float) or not abs(dose) <= LARGEST_DOSE:
             yield Fault(f"{at}/{arm}", "A dose is a number.")
     if len(value) == 1:
         yield Fault(at, "A trend takes the doses of all arms.")

@@ -221,10 +221,7 @@ class Sources:
 
 
 def gram_of(sources: Sources) -> Gram:
-    """Sums of the plan's row functions and their products, by participant code.
-
-    Raises ValueError without a single usable row.
-    """
+    """Sums of the plan's row functions and their products, by participant code, sorted."""
     columns = sources.columns()
     names = list(columns)
     pairs = [(a, b) for a in range(len(names)) for b in range(a + 1)]
@@ -237,7 +234,9 @@ def gram_of(sources: Sources) -> Gram:
     k, size = len(names), len(rows)
     values = [row[2:] for row in rows]
     totals = _whole([[row[a] for row in values] for a in range(k)], (k, size))
-    flat = _whole([[row[k + place] for row in values] for place in range(len(pairs))], (-1, size))
+    flat = _whole(
+        [[row[k + place] for row in values] for place in range(len(pairs))], (len(pairs), size)
+    )
     products = np.empty((k, k, size), dtype=flat.dtype)
     for place, (a, b) in enumerate(pairs):
         products[a, b] = products[b, a] = flat[place]
@@ -299,6 +298,8 @@ def baseline_means(study: Study, item: str, phase: str) -> dict[str, float]:
     """Each participant's mean of an item over their answered random prompts in a phase."""
     sources = Sources(study, Plan(predictor=item, outcome=item, phases=(phase,)))
     gram = gram_of(sources)
+    if not gram.participants:
+        return {}
     means = gram.centred(sources.scales()).mean_of(item)
     return {str(code): float(mean) for code, mean in zip(gram.participants, means, strict=True)}
 

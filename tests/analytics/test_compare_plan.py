@@ -196,6 +196,32 @@ def test_several_arms_are_judged_together() -> None:
     assert "Trend per unit of dose" in card_table(report)
 
 
+@pytest.mark.parametrize("method", ["CR2", "kenward_roger", "satterthwaite"])
+def test_the_method_of_the_plan_comes_first(method: str) -> None:
+    study = three_arms()
+    with_pain(study)
+    doses = {"placebo": 0.0, "low": 1.0, "high": 2.0}
+    moderators = (Moderator("moment", "pain"),)
+    report = compared(study, method=method, doses=doses, all_pairs=True, moderators=moderators)
+    for one in report["contrasts"]:
+        first = {name: one[name] for name in ("standard_error", "df", "p", "interval")}
+        assert first == one["methods"][method]
+    assert report["several_arms"]["trend"]["p"] < 0.05
+    assert report["moderation"][0]["test"]["numerator_df"] == 2
+    assert [one for one in report["warnings"] if one["code"] == "not_computed"] == []
+
+
+def test_an_item_that_nobody_answered_is_said_in_words() -> None:
+    with pytest.raises(ComparisonImpossible, match="no answered random prompt with pain"):
+        compared(make_trial(n=4), predictor="pain")
+    moment = Moderator("moment", "pain")
+    with pytest.raises(ComparisonImpossible, match="with stress, craving and pain"):
+        compared(make_trial("other", n=4), moderators=(moment,))
+    baseline = Moderator("baseline", "pain", "baseline")
+    with pytest.raises(ComparisonImpossible, match="No participant has all of pain_in_baseline"):
+        compared(make_trial("third", n=4), moderators=(baseline,))
+
+
 def test_many_zeros_are_warned_of_with_the_companion_beside() -> None:
     study = make_trial(n=16, prompts=30)
     for response in Response.objects.filter(participant__study=study):
