@@ -3,7 +3,7 @@
 Simulated trials (`analytics.virtual_trial`), 98 days of four prompts. Of the same trials each
 method says p < 5 % or not:
 
-- *pooled*: one regression over all rows, as if prompts and not people had been allocated;
+- *pooled*: one regression craving ~ stress * arm over all rows, as if prompts had been allocated;
 - *no random slope*: the mixed model with a random intercept alone, by z;
 - *z*, *Satterthwaite*, *Kenward–Roger*, *CR2*: the product's model, random intercept and slope;
 - *permutation*: the studentised permutation of own slopes, 999 draws;
@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.stats import norm
 
 from analytics.companion import fit_companion
@@ -136,7 +137,7 @@ def p_values(moments: Moments, protocol: Protocol) -> dict[str, float]:
     names, summaries = summaries_of(moments, protocol)
     place = names.index(TERM)
     return {
-        POOLED: by_z(evaluate(summaries, np.zeros(3)), summaries, place),
+        POOLED: pooled(moments, treated),
         NO_SLOPE: by_z(without_slope(summaries), summaries, place),
         BY_Z: float(2 * norm.sf(abs(tests["Satterthwaite"].t))),
         **{name: one.p for name, one in tests.items()},
@@ -150,6 +151,19 @@ def summaries_of(moments: Moments, protocol: Protocol) -> tuple[tuple[str, ...],
     arm_of, levels = arms_of(gram.participants, protocol.arm_of, CONTROL, None)
     names, _, summaries = summarise(coupling_design(gram.centred(), arm_of, levels))
     return names, summaries
+
+
+def pooled(moments: Moments, treated: NDArray[np.bool_]) -> float:
+    """p of stress × arm in the regression over all rows: two lines with one residual variance."""
+    columns = (moments.n, moments.sum_x, moments.sum_y, moments.sum_xx, moments.sum_xy)
+    sums = np.stack([*columns, moments.sum_yy]).astype(np.float64)
+    by_arm = np.stack([sums[:, ~treated].sum(axis=1), sums[:, treated].sum(axis=1)], axis=1)
+    n, x, y, xx, xy, yy = by_arm
+    ss_xx, ss_xy, ss_yy = xx - x * x / n, xy - x * y / n, yy - y * y / n
+    slope = ss_xy / ss_xx
+    variance = float((ss_yy - slope * ss_xy).sum() / (n.sum() - 4))
+    error = np.sqrt(variance * (1 / ss_xx).sum())
+    return float(2 * norm.sf(abs(slope[1] - slope[0]) / error))
 
 
 def without_slope(summaries: Summaries) -> Criterion:
