@@ -1,0 +1,206 @@
+"""Power: how often a trial of this protocol would find a weaker coupling, by simulating it.
+
+Every simulated trial (`analytics.virtual_trial`) is analysed as the product analyses a real one:
+the mixed model, the difference in coupling by the method named. With more than two arms it is the
+trend over doses, per whole dose. The same people are seen under every attenuation, so the points
+of a curve differ by the effect and not by chance; that without attenuation is the rate of false
+positives. A trial that the model refuses found nothing, and is counted.
+
+The smallest attenuation with the power wanted is read off the curve (probit of the shares, a line
+between neighbours), and beside it the closed form: the noncentral t distribution at the median
+standard error and df of the trials without an effect (`effect_sizes.detectable`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import norm
+
+from analytics.effect_sizes import detectable
+from analytics.fixed_effects import WITHIN
+from analytics.mixed_model import Method, MixedModel, fit_mixed_model
+from analytics.multiplicity import trend
+from analytics.rates import Rate, rate, side_by_side
+from analytics.simulation import Effect, Floats
+from analytics.virtual_trial import Protocol, VirtualTrial
+
+CHUNK = 5  # trials that a process takes at once
+MOST_PROMPTS = 5_000_000  # of one trial: about 0.5 GB
+FEWEST_PER_ARM = 2
+_COLUMNS = ("estimate", "standard_error", "df", "p", "coupling")
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked. attenuations: shares of the coupling that a whole dose takes away."""
+
+    protocol: Protocol
+    attenuations: tuple[float, ...]
+    arm_shift: float = 0.0
+    trials: int = 1000
+    seed: int = 2026
+    alpha: float = 0.05
+    target: float = 0.8
+    method: Method = Method.CR2
+
+    def __post_init__(self) -> None:
+        """Raises ValueError, in words, for what cannot be simulated."""
+        few = min(self.protocol.participants)
+        if few < FEWEST_PER_ARM:
+            raise ValueError(
+                f"an arm would have {few} of the {self.protocol.people} participants; "
+                f"it takes at least {FEWEST_PER_ARM}"
+            )
+        if (size := self.protocol.people * self.protocol.prompts) > MOST_PROMPTS:
+            raise ValueError(
+                f"{self.protocol.people:,} participants with {self.protocol.prompts:,} prompts are "
+                f"{size:,} prompts in a trial, more than the {MOST_PROMPTS:,} that fit"
+            )
+        whole = sorted({0.0, *self.attenuations})
+        object.__setattr__(self, "attenuations", tuple(whole))
+
+
+class Point(NamedTuple):
+    """The trials under one attenuation; means are over those that could be estimated."""
+
+    attenuation: float
+    found: Rate
+    difference: float | None
+    standard_error: float | None
+    refused: int
+
+
+class Detectable(NamedTuple):
+    """The smallest effect found with the power wanted: as attenuation, and as a difference."""
+
+    attenuation: float | None
+    difference: float | None
+
+
+@dataclass(frozen=True)
+class Power:
+    """The answer. coupling: the mean one of the reference as such analyses find it.
+
+    simulated has None where the curve does not reach the power, closed_form where no trial could
+    be estimated.
+    """
+
+    question: Question
+    points: tuple[Point, ...]
+    coupling: float | None
+    simulated: Detectable
+    closed_form: Detectable
+
+    @property
+    def false_positives(self) -> Rate | None:
+        """None where a shift of the mean alone is what was simulated: no null is true then."""
+        return None if self.question.arm_shift else self.points[_null(self.question)].found
+
+
+def simulate(question: Question, *, processes: int = 1) -> Iterator[NDArray[np.float64]]:
+    """Results of some trials at a time, in order: (trials, attenuations, what was found).
+
+    What was found is `_COLUMNS`, NaN where the model refuses the data. The number of processes
+    changes nothing but the time it takes.
+    """
+    starts = range(0, question.trials, CHUNK)
+    chunks = [range(start, min(start + CHUNK, question.trials)) for start in starts]
+    yield from side_by_side(partial(_some, question), chunks, processes=processes)
+
+
+def answer(question: Question, results: Iterable[NDArray[np.float64]]) -> Power:
+    """The power of all the trials of a question."""
+    found = np.concatenate(list(results))
+    points = tuple(
+        _point(attenuation, found[:, place], question.alpha)
+        for place, attenuation in enumerate(question.attenuations)
+    )
+    null = found[:, _null(question)]
+    there = ~np.isnan(null[:, 0])
+    coupling = float(null[there, 4].mean()) if there.any() else None
+    return Power(question, points, coupling, _on_curve(question, points), _closed(question, null))
+
+
+def _null(question: Question) -> int:
+    return question.attenuations.index(0.0)
+
+
+def _some(question: Question, numbers: range) -> NDArray[np.float64]:
+    found = np.full((len(numbers), len(question.attenuations), len(_COLUMNS)), np.nan)
+    for row, number in enumerate(numbers):
+        trial = VirtualTrial(question.protocol, (question.seed, number))
+        for column, attenuation in enumerate(question.attenuations):
+            effect = Effect(attenuation, question.arm_shift)
+            if (one := _analysed(trial, effect, question.method)) is not None:
+                found[row, column] = one
+    return found
+
+
+def _analysed(trial: VirtualTrial, effect: Effect, method: Method) -> tuple[float, ...] | None:
+    """What the analysis says; None for data that it refuses."""
+    protocol = trial.protocol
+    doses = dict(zip(protocol.arms, protocol.dose, strict=True))
+    try:
+        model = fit_mixed_model(
+            trial.moments(effect), protocol.arm_of, protocol.arms[0], all_arms=protocol.arms
+        )
+        result = trend(model, doses, method)
+    except ValueError:
+        return None
+    return result.estimate, result.standard_error, result.df, result.p, _reference(model)
+
+
+def _reference(model: MixedModel) -> float:
+    return float(model.weights_of({WITHIN: 1.0}) @ model.coefficients)
+
+
+def _point(attenuation: float, found: Floats, alpha: float) -> Point:
+    there = ~np.isnan(found[:, 0])
+    hits, count = int((found[there, 3] < alpha).sum()), len(found)
+    if not there.any():
+        return Point(attenuation, rate(hits, count), None, None, count)
+    difference, error = found[there, :2].mean(axis=0)
+    refused = count - int(there.sum())
+    return Point(attenuation, rate(hits, count), float(difference), float(error), refused)
+
+
+def _on_curve(question: Question, points: tuple[Point, ...]) -> Detectable:
+    """Where the curve first reaches the power, from no attenuation on."""
+    curve = [point for point in points if point.attenuation >= 0]
+    goal = float(norm.ppf(question.target))
+    for before, after in pairwise(curve):
+        if before.found.share < question.target <= after.found.share:
+            low, high = _probit(before.found), _probit(after.found)
+            share = (goal - low) / (high - low)
+            return Detectable(
+                before.attenuation + share * (after.attenuation - before.attenuation),
+                _between(before.difference, after.difference, share),
+            )
+    return Detectable(None, None)
+
+
+def _probit(found: Rate) -> float:
+    """Kept finite at 0 and 1 by half a trial."""
+    half = 0.5 / found.trials
+    return float(norm.ppf(min(max(found.share, half), 1 - half)))
+
+
+def _between(low: float | None, high: float | None, share: float) -> float | None:
+    return None if low is None or high is None else low + share * (high - low)
+
+
+def _closed(question: Question, null: Floats) -> Detectable:
+    there = ~np.isnan(null[:, 0])
+    if not there.any():
+        return Detectable(None, None)
+    error, df = np.median(null[there, 1:3], axis=0)
+    size = detectable(float(error), float(df), power=question.target, level=question.alpha)
+    coupling = float(null[there, 4].mean())
+    return Detectable(size / coupling if coupling > 0 else None, -size)

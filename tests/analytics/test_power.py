@@ -1,0 +1,280 @@
+"""Power by simulation: certain where it must be, honest about chance, the same for a seed."""
+
+import json
+import xml.etree.ElementTree as ET
+from contextlib import redirect_stderr
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import CommandError, ManagementUtility, call_command
+from scipy.stats import norm
+
+from analytics import power_report
+from analytics.effect_sizes import detectable
+from analytics.mixed_model import Method
+from analytics.plan import Plan
+from analytics.plans import save
+from analytics.power import Power, Question, answer, simulate
+from analytics.power_figure import curve
+from analytics.rates import rate
+from analytics.simulation import Shape
+from analytics.virtual_trial import Protocol, Stretch
+from ema import audit
+from ema.models import Phase
+from tests import trial
+
+MONTH = (Stretch(30, 4),)
+SMALL = Protocol((12, 12), MONTH)
+QUICK = ("--participants=12", "--trials=20", "--attenuation=0.5")
+
+
+def power_of(protocol: Protocol, *attenuations: float, **asked: Any) -> Power:
+    question = Question(protocol, attenuations, **asked)
+    return answer(question, simulate(question))
+
+
+def made_up(shares: dict[float, float], trials: int = 1000, **asked: Any) -> Power:
+    """The answer to results that were never simulated: p is 0 in these shares of trials, else 1."""
+    question = Question(SMALL, tuple(shares), trials=trials, **asked)
+    results = np.full((trials, len(question.attenuations), 5), 1.0)
+    for place, attenuation in enumerate(question.attenuations):
+        results[:, place] = (-0.3 * attenuation, 0.05, 40.0, 1.0, 0.3)
+        results[: round(shares[attenuation] * trials), place, 3] = 0.0
+    return answer(question, [results])
+
+
+def told(*arguments: str) -> str:
+    out = StringIO()
+    call_command("power", *arguments, stdout=out, stderr=StringIO())
+    return out.getvalue()
+
+
+def refused(*arguments: str) -> str:
+    with pytest.raises(CommandError) as caught:
+        call_command("power", *arguments, stdout=StringIO(), stderr=StringIO())
+    assert caught.value.returncode == 2
+    return str(caught.value)
+
+
+def refused_at_the_shell(*arguments: str) -> str:
+    said = StringIO()
+    with redirect_stderr(said), pytest.raises(SystemExit) as caught:
+        ManagementUtility(["manage.py", "power", *arguments]).execute()
+    assert caught.value.code == 2
+    return said.getvalue().splitlines()[-1]
+
+
+# --- the numbers -----------------------------------------------------------------------------
+
+
+def test_a_coupling_that_is_taken_away_whole_is_always_found() -> None:
+    exact = Shape(slope_sd=0.05, bounded=False)
+    found = power_of(Protocol((25, 25), (Stretch(40, 4),), shapes=(exact,)), 1.0, trials=40)
+    assert found.points[-1].found.share == 1.0
+    assert found.points[-1].difference == pytest.approx(-0.5, abs=0.06)
+
+
+def test_without_an_effect_the_promise_is_kept() -> None:
+    found = power_of(SMALL, trials=200, seed=11)
+    assert found.false_positives is not None
+    low, high = found.false_positives.interval
+    assert low <= 0.05 <= high
+
+
+def test_the_floor_trap_is_not_called_a_false_positive() -> None:
+    found = power_of(Protocol((40, 40), MONTH), arm_shift=-25.0, trials=40)
+    assert found.false_positives is None
+    assert found.points[0].found.share > 0.3
+    assert power_report.SHIFTED in power_report.table(found)
+
+
+def test_more_people_find_more() -> None:
+    few, many = (power_of(Protocol((n, n), MONTH), 0.4, trials=40) for n in (10, 60))
+    assert many.points[1].found.share > few.points[1].found.share + 0.2
+
+
+def test_a_seed_gives_the_same_whatever_the_number_of_processes() -> None:
+    question = Question(Protocol((6, 6), (Stretch(7, 4),)), (0.3,), trials=17, seed=5)
+    one = np.concatenate(list(simulate(question)))
+    two = np.concatenate(list(simulate(question, processes=2)))
+    assert one.shape == (17, 2, 5)
+    assert np.array_equal(one, two, equal_nan=True)
+
+
+def test_fewer_trials_are_the_first_of_more_and_another_seed_gives_others() -> None:
+    protocol = Protocol((6, 6), (Stretch(7, 4),))
+    few, more, other = (
+        np.concatenate(list(simulate(Question(protocol, (), trials=count, seed=seed))))
+        for count, seed in ((7, 5), (12, 5), (7, 6))
+    )
+    assert np.array_equal(few, more[:7])
+    assert not np.array_equal(few, other)
+
+
+def test_of_several_arms_the_trend_over_doses_is_tested() -> None:
+    exact = Shape(slope_sd=0.05, pain_stress=0.0, bounded=False)
+    three = Protocol((20, 20, 20), MONTH, (0.0, 0.5, 1.0), (exact,))
+    found = power_of(three, 0.8, trials=20)
+    assert found.points[1].found.share == 1.0
+    # per whole dose: 80 % of a coupling of 0.45, a little steeper as stress is clipped
+    assert found.points[1].difference == pytest.approx(-0.8 * (found.coupling or 0), abs=0.03)
+
+
+def test_the_detectable_attenuation_is_read_off_the_curve() -> None:
+    found = made_up({0.0: 0.05, 0.2: 0.5, 0.4: 0.9})
+    share = norm.ppf(0.8) / norm.ppf(0.9)  # from 50 %, whose probit is 0
+    assert found.simulated.attenuation == pytest.approx(0.2 + 0.2 * share)
+    assert found.simulated.difference == pytest.approx(-0.3 * (0.2 + 0.2 * share))
+
+
+def test_a_curve_that_stays_below_says_so() -> None:
+    found = made_up({0.0: 0.05, 0.2: 0.3})
+    assert found.simulated.attenuation is None
+    assert "Up to 20 % attenuation the power stays below 80 %" in power_report.table(found)
+
+
+def test_the_closed_form_is_that_of_the_noncentral_t() -> None:
+    found = made_up({0.0: 0.05, 0.4: 0.9}, target=0.9, alpha=0.01)
+    size = detectable(0.05, 40.0, power=0.9, level=0.01)
+    assert found.closed_form.difference == pytest.approx(-size)
+    assert found.closed_form.attenuation == pytest.approx(size / 0.3)
+
+
+def test_the_simulated_and_the_closed_form_agree_where_nothing_is_clipped() -> None:
+    exact = Shape(slope_sd=0.1, bounded=False)
+    protocol = Protocol((20, 20), (Stretch(30, 4),), shapes=(exact,))
+    found = power_of(protocol, 0.2, 0.3, 0.4, trials=120)
+    assert found.simulated.attenuation is not None
+    assert found.closed_form.attenuation == pytest.approx(found.simulated.attenuation, rel=0.2)
+
+
+def test_data_that_the_model_refuses_found_nothing_and_are_counted() -> None:
+    found = power_of(Protocol((2, 2), (Stretch(1, 1),)), 0.5, trials=10)
+    assert [point.refused for point in found.points] == [10, 10]
+    assert found.points[0].found == rate(0, 10)
+    assert "refused the data 20 times" in power_report.table(found)
+    json.dumps(power_report.document(found), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("protocol", "sentence"),
+    [
+        (Protocol((1, 9), MONTH), "an arm would have 1 of the 10 participants"),
+        (Protocol((50_000, 50_000), MONTH), "more than the 5,000,000 that fit"),
+    ],
+)
+def test_what_cannot_be_simulated_is_refused(protocol: Protocol, sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Question(protocol, ())
+
+
+# --- the figure ------------------------------------------------------------------------------
+
+
+def test_the_curve_is_well_formed_and_told_in_words() -> None:
+    drawn = curve(made_up({-0.2: 0.3, 0.0: 0.05, 0.2: 0.5, 0.4: 0.9}))
+    root = ET.fromstring(drawn)  # noqa: S314 - our own text
+    names = [element.tag.rpartition("}")[2] for element in root]
+    assert names[:2] == ["title", "desc"]
+    assert "20 % attenuation: 50.0 % (46.9 to 53.1)" in str(root[1].text)
+    assert "style=" not in drawn
+    assert "<script" not in drawn
+
+
+# --- the command -----------------------------------------------------------------------------
+
+
+def test_the_command_prints_a_table() -> None:
+    said = told(*QUICK, "--days=7")
+    assert "6 control + 6 treated; 7 days of 4 prompts; 20 trials, seed 2026" in said
+    assert "False positives: " in said
+    assert said.splitlines()[2].split() == [
+        "attenuation", "found", "95", "%", "interval", "difference", "SE", "refused",
+    ]  # fmt: skip
+
+
+def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
+    file = tmp_path / "power.svg"
+    said = json.loads(told(*QUICK, "--days=7", "--arms=2:1", "--json", f"--svg={file}"))
+    assert [arm["participants"] for arm in said["arms"]] == [8, 4]
+    assert [point["attenuation"] for point in said["points"]] == [0.0, 0.5]
+    assert said["points"][0]["trials"] == said["trials"] == 20
+    ET.parse(file)  # noqa: S314 - our own file
+
+
+def test_compliance_and_drop_out_are_as_asked() -> None:
+    said = json.loads(told(*QUICK, "--days=7", "--compliance=0.5", "--drop-out=0", "--json"))
+    assert said["compliance_logit"] < 0.5
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--participants=3"], "'3' is not a whole number from 4"),
+        (["--attenuation=0.2,much"], "'much' is not a number from -1 to 1"),
+        (["--attenuation=2"], "'2' is not a number from -1 to 1"),
+        (["--arms=1:0"], "'1:0' is no ratio"),
+        (["--arms=1"], "'1' is no ratio"),
+        (["--compliance=1.2"], "'1.2' is not a number from 0.05 to 0.99"),
+        (["--alpha=nan"], "'nan' is not a number"),
+        (["--trials=0"], "'0' is not a whole number from 20"),
+        (["--method=guess"], "invalid choice: 'guess'"),
+        (["--doses=0,1,1"], "--doses names 3 doses for 2 arms."),
+        (["--doses=1,1"], "--doses starts with 0"),
+        (["--arms=1:99"], "an arm would have 0 of the 12 participants"),
+        (["--plan=primary"], "--plan belongs to a study"),
+        (["--svg=/nowhere/at/all.svg"], "there is no directory /nowhere/at"),
+        (["--attenuation=" + ",".join(["0.1"] * 26)], "names more than 25 values"),
+    ],
+)
+def test_each_wrong_option_is_one_sentence(arguments: list[str], sentence: str) -> None:
+    assert sentence in refused_at_the_shell(*QUICK, *arguments)
+
+
+@pytest.mark.django_db
+def test_a_study_is_simulated_by_its_own_protocol() -> None:
+    study = trial.make_study("relief", arms=("placebo", "low", "high"), phase_days=5)
+    trial.add_phase(study, "follow-up", like=study.phases.get())
+    Phase.objects.filter(study=study, key="follow-up").update(
+        prompts_per_day=2,
+        windows=[{"weekdays": [1, 2, 3, 4, 5], "start": "20:00", "end": "02:00"}],
+    )
+    said = json.loads(told("relief", *QUICK, "--json"))
+    assert [arm["arm"] for arm in said["arms"]] == ["placebo", "high", "low"]
+    assert said["stretches"] == [
+        {"days": 5, "prompts_per_day": 4, "window": [8.0, 22.0], "gap_h": 1.0},
+        {"days": 4, "prompts_per_day": 2, "window": [20.0, 26.0], "gap_h": 1.0},
+    ]
+    assert any("Days of the week without prompts" in note for note in said["notes"])
+
+
+@pytest.mark.django_db
+def test_a_plan_names_phases_doses_and_the_method() -> None:
+    study = trial.make_study("relief", arms=("placebo", "low", "high"), phase_days=5)
+    trial.add_phase(study, "follow-up", like=study.phases.get())
+    plan = Plan(
+        phases=("treatment",),
+        doses={"placebo": 0.0, "low": 0.1, "high": 0.4},
+        method=str(Method.KENWARD_ROGER),
+        adjust_for=("study_day",),
+    )
+    save(study=study, key="primary", plan=plan, actor=audit.COMMAND, now=trial.STARTED_AT)
+    said = json.loads(told("relief", *QUICK, "--plan=primary", "--json"))
+    assert [arm["dose"] for arm in said["arms"]] == [0.0, 1.0, 0.25]
+    assert len(said["stretches"]) == 1
+    assert said["method"] == "kenward_roger"
+    assert any("Adjustments" in note for note in said["notes"])
+
+
+@pytest.mark.django_db
+def test_a_study_that_cannot_be_simulated_is_refused_in_a_sentence() -> None:
+    trial.make_study("alone", arms=("only",))
+    trial.make_study("relief")
+    assert "has 1 arms: there is nothing to compare" in refused("alone", *QUICK)
+    assert "There is no study 'nowhere'" in refused("nowhere", *QUICK)
+    assert "has no plan 'none'" in refused("relief", *QUICK, "--plan=none")
+    assert "leave out --days" in refused("relief", *QUICK, "--days=7")
+    assert "the study's arms are placebo, clonidine" in refused("relief", *QUICK, "--arms=1:1:1")
