@@ -84,11 +84,12 @@ def asked(power: Power) -> str:
         f"{count} {arm}" for arm, count in zip(protocol.arms, protocol.participants, strict=True)
     )
     what = " then ".join(
-        f"{each.days} days of {each.prompts_per_day}" for each in protocol.stretches
+        f"{_counted(each.days, 'day')} of {_counted(each.prompts_per_day, 'prompt')}"
+        for each in protocol.stretches
     )
     test = "trend over doses" if len(protocol.arms) > 2 else "difference in coupling"
     return (
-        f"{arms}; {what} prompts; {question.trials:,} trials, seed {question.seed}; "
+        f"{arms}; {what}; {question.trials:,} trials, seed {question.seed}; "
         f"{test} by {question.method}, two-sided at {percent(question.alpha, 1)}."
     )
 
@@ -120,6 +121,10 @@ def _digits(value: float) -> int:
     return 0 if abs(value - round(value)) < 1e-9 else 1
 
 
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}s"
+
+
 def _off_curve(power: Power) -> str:
     target, shares = power.question.target, [point.found.share for point in power.points]
     if power.points[0].found.share >= target and power.points[0].attenuation >= 0:
@@ -136,9 +141,10 @@ def _off_curve(power: Power) -> str:
 def _size(found: Detectable) -> str:
     if found.difference is None or found.attenuation is None:
         return f"a difference of {signed(found.difference or 0.0, 4)}"
-    return f"{percent(found.attenuation, 1)} attenuation, a difference of " + signed(
-        found.difference, 4
-    )
+    size = f"a difference of {signed(found.difference, 4)}"
+    if found.attenuation > 1:
+        return f"{size}, which is more than the whole coupling"
+    return f"{percent(found.attenuation, 1)} attenuation, {size}"
 
 
 def _notes(power: Power) -> list[str]:

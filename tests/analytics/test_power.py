@@ -159,6 +159,11 @@ def test_data_that_the_model_refuses_found_nothing_and_are_counted() -> None:
     json.dumps(power_report.document(found), allow_nan=False)
 
 
+def test_a_detectable_difference_beyond_the_whole_coupling_is_called_that() -> None:
+    said = power_report.table(made_up({0.0: 0.05, 0.2: 0.3}, target=0.99, alpha=0.0001))
+    assert "which is more than the whole coupling" in said
+
+
 @pytest.mark.parametrize(
     ("protocol", "sentence"),
     [
@@ -203,6 +208,12 @@ def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
     assert [point["attenuation"] for point in said["points"]] == [0.0, 0.5]
     assert said["points"][0]["trials"] == said["trials"] == 20
     ET.parse(file)  # noqa: S314 - our own file
+
+
+def test_trials_of_which_none_can_be_analysed_are_said_to_be_too_small() -> None:
+    with pytest.raises(CommandError, match="it takes more participants") as caught:
+        told("--participants=4", "--days=1", "--prompts-per-day=1", "--trials=20")
+    assert caught.value.returncode == 1
 
 
 def test_compliance_and_drop_out_are_as_asked() -> None:

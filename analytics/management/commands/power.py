@@ -25,6 +25,9 @@ from ema.management.named import study_named
 
 USUAL_DAYS, USUAL_PROMPTS = 98, 4
 MOST_ARMS, MOST_POINTS = 8, 25
+NOTHING = (
+    "None of the simulated trials could be analysed: it takes more participants, days or prompts."
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Source:
 
 
 class Command(BaseCommand):
-    """Exit code 1: a file cannot be written. Exit code 2: wrong usage."""
+    """Exit code 1: no trial can be analysed, or the figure not be written. 2: wrong usage."""
 
     help = (
         "Simulate a trial many times and say how often its analysis finds a weaker coupling: "
@@ -126,6 +129,8 @@ class Command(BaseCommand):
         refuse_unwritable(options["svg"])
         source = source_of(options)
         found = self._answer(question_of(options, source), options["processes"])
+        if found.coupling is None:
+            raise CommandError(NOTHING, returncode=1)
         if options["json"]:
             said = power_report.document(found, source.notes)
             self.stdout.write(json.dumps(said, indent=2, allow_nan=False, ensure_ascii=False))
