@@ -117,6 +117,8 @@ def test_lapses_share_a_frailty_with_craving_and_are_rarer_under_treatment() -> 
     control, treated = longest[~people.treated], longest[people.treated]
     assert control.mean() == pytest.approx(25.5, abs=4)
     assert treated.mean() == pytest.approx(34.8, abs=5)
+    spread = np.sqrt((control.var(ddof=1) + treated.var(ddof=1)) / 2)
+    assert (treated.mean() - control.mean()) / spread == pytest.approx(0.37, abs=0.12)
 
 
 def longest_stretch(lapses: np.ndarray, days: list[int]) -> int:
