@@ -197,7 +197,7 @@ class Phone:
                 "version": card.questionnaire.version,
             },
             "shown_at": card.due_at.isoformat(),
-            "started_at": (started_at or completed_at).isoformat(),
+            **({"started_at": started_at.isoformat()} if started_at else {}),
             "completed_at": completed_at.isoformat(),
             "tz": self.zone,
             "utc_offset_min": _offset_min(self.zone, completed_at),
