@@ -168,7 +168,8 @@ def cox(risks: Risks) -> CoxFit:
     for _ in range(MOST_STEPS):
         share, rows = _efron_shares(risks, beta)
         score = (risks.events.sum(axis=0) - share.sum(axis=0))[1:]
-        covariance: Floats = np.linalg.inv(_spread(share, np.ones(len(rows)))[1:, 1:])
+        information = _spread(share, np.ones(len(rows)))[1:, 1:]
+        covariance: Floats = np.asarray(np.linalg.inv(information), dtype=np.float64)
         step = covariance @ score
         if np.abs(step).max(initial=0.0) < 1e-10:
             return CoxFit(beta, covariance, risks)
