@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from analytics.companion import Companion, Counts, _Laplace, fit_companion
+from analytics.companion import Companion, Counts, fit_companion
+from analytics.laplace import ByPerson, Cells, Laplace
 from analytics.mixed_model import fit_mixed_model
 from analytics.moments import Moments
 from analytics.simulation import Effect, draw_people, draw_ratings
@@ -61,7 +62,8 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     people = len(counts.participants)
     level = np.column_stack([np.ones(people), np.arange(people) % 2.0])
     slope = np.column_stack([np.zeros(people), np.ones(people)])
-    laplace = _Laplace(counts, counts.stress / 20 - 2, level, slope)
+    cells = Cells(counts.person, counts.stress / 20 - 2, counts.n, counts.any)
+    laplace = Laplace(cells, ByPerson(cells, level, slope))
     for at in ([0.8, 0.2, 0.5, 0.1, 0.3], [1.5, -0.9, 0.05, -0.4, 0.9]):
         here = np.array(at)
         gradient = laplace.deviance(here)[1]
