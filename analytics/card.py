@@ -1,71 +1,21 @@
-"""The report card: everything that a comparison by a plan says beside its model. Pure.
+"""The report card: what a comparison by a plan says of its differences beside the model. Pure."""
 
-Numbers that cannot be had from the data are null, with the reason in `warnings`, never NaN.
-"""
-
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
-from math import isfinite
-from typing import Any, NamedTuple, TypeVar
+from typing import Any
 
 import numpy as np
-from scipy.stats import t as student
 
 from analytics import effect_sizes, multiplicity
-from analytics.companion import Counts, fit_companion
-from analytics.fixed_effects import WITHIN, within_arm_term
+from analytics.card_attempts import attempt, content_of, estimates, test_of
+from analytics.fixed_effects import within_arm_term
 from analytics.kenward_roger import FTest
-from analytics.mixed_model import Combination, Estimate, Method, MixedModel
+from analytics.mixed_model import Combination, Estimate, Method
 from analytics.permutation import own_slopes, permutation_test, slope_scores
 from analytics.plan import Plan
-from analytics.plan_model import Fitted, Level
+from analytics.plan_model import Fitted
 
 METHODS = (Method.CR2, Method.SATTERTHWAITE, Method.KENWARD_ROGER)
-MANY_AT_FLOOR, FLOORS_APART = 0.20, 0.10
-T = TypeVar("T")
-
-
-class Warned(NamedTuple):
-    """A named warning and its sentence."""
-
-    code: str
-    sentence: str
-
-    def content(self) -> dict[str, str]:
-        return self._asdict()
-
-
-def estimates(
-    model: MixedModel, combinations: Sequence[Combination], method: Method
-) -> list[Estimate | None]:
-    """Contrasts by a method; None where the data hold no standard error of that kind."""
-    if not combinations:
-        return []
-    with np.errstate(all="ignore"):
-        try:
-            found = model.contrasts_of(combinations, method)
-        except (np.linalg.LinAlgError, ZeroDivisionError, ValueError):
-            if len(combinations) == 1:
-                return [None]
-            return [one for each in combinations for one in estimates(model, [each], method)]
-    return [each if _is_finite(each) else None for each in found]
-
-
-def _is_finite(estimate: Estimate) -> bool:
-    numbers = (*estimate[:5], *estimate.interval)
-    return all(isfinite(value) for value in numbers) and estimate.standard_error > 0
-
-
-def content_of(estimate: Estimate | None) -> dict[str, Any] | None:
-    if estimate is None:
-        return None
-    return {
-        "standard_error": estimate.standard_error,
-        "df": estimate.df,
-        "p": estimate.p,
-        "interval": list(estimate.interval),
-    }
 
 
 def differences(
@@ -154,6 +104,9 @@ def several_arms(
         return None
     every: list[Combination] = [{term: 1.0} for term in held]
     omnibus = attempt("The omnibus test", lambda: model.omnibus(every), missing)
+    robust = attempt(
+        "The cluster-robust omnibus test", lambda: model.omnibus(every, Method.CR2), missing
+    )
     together = attempt(
         "The arms against the reference",
         lambda: multiplicity.against_reference(model, main),
@@ -166,6 +119,7 @@ def several_arms(
         trend = attempt("The trend", lambda: multiplicity.trend(model, plan.doses, main), missing)
     return {
         "omnibus": test_of(omnibus),
+        "omnibus_robust": test_of(robust),
         "against_reference": [_adjusted(each) for each in together or []],
         "all_pairs": [_adjusted(each) for each in pairs or []],
         "trend": trend and {"estimate": trend.estimate} | (content_of(trend) or {}),
@@ -191,10 +145,6 @@ def moderation(fitted: Fitted, main: Method, missing: list[str]) -> list[dict[st
     return rows
 
 
-def test_of(test: FTest | None) -> dict[str, Any] | None:
-    return None if test is None or not all(isfinite(value) for value in test) else test._asdict()
-
-
 def _adjusted(each: multiplicity.Adjusted) -> dict[str, Any]:
     return {
         "arm": each.arm,
@@ -203,136 +153,3 @@ def _adjusted(each: multiplicity.Adjusted) -> dict[str, Any]:
         "p": each.p,
         "interval": each.interval and list(each.interval),
     }
-
-
-def companion_of(
-    levels: Sequence[Level],
-    x_scale: float,
-    arm_of: Mapping[str, str] | None,
-    reference: str | None,
-) -> dict[str, Any]:
-    """The floor companion: odds of any of the outcome per point of the predictor, by arm.
-
-    Raises ValueError, in words, where the data hold none.
-    """
-    cells = sorted(each for each in levels if arm_of is None or each.participant in arm_of)
-    people = sorted({each.participant for each in cells})
-    place = {code: number for number, code in enumerate(people)}
-    counts = Counts(
-        tuple(people),
-        np.array([place[each.participant] for each in cells], dtype=np.int64),
-        np.array([each.predictor for each in cells], dtype=np.float64),
-        np.array([each.n for each in cells], dtype=np.int64),
-        np.array([each.above_floor for each in cells], dtype=np.int64),
-    )
-    model = fit_companion(counts, arm_of, reference, x_scale=x_scale)
-    ratios = []
-    for arm in sorted(set((arm_of or {}).values()) - {reference}):
-        if within_arm_term(arm) in model.terms:
-            odds = model.contrast({within_arm_term(arm): 1.0})
-            ratios.append(
-                {
-                    "arm": arm,
-                    "reference": reference,
-                    "ratio_of_odds_ratios": float(np.exp(odds.estimate)),
-                    "interval": [float(value) for value in np.exp(odds.interval)],
-                    "p": odds.p,
-                }
-            )
-    own = model.contrast({WITHIN: 1.0})
-    return {
-        "odds_ratio_in_reference": float(np.exp(own.estimate)),
-        "interval": [float(value) for value in np.exp(own.interval)],
-        "contrasts": ratios,
-        "singular": model.singular,
-    }
-
-
-def by_level(
-    levels: Sequence[Level],
-    ranges: Sequence[tuple[int, int]],
-    scales: tuple[float, float],
-    groups: Sequence[str | None],
-    arm_of: Mapping[str, str] | None,
-) -> list[dict[str, Any]]:
-    """The outcome at each range of the predictor by arm: means of participants' own means.
-
-    ``levels`` stand at the ranges' first integers; ``scales`` of predictor and outcome. Intervals
-    are t intervals over participants, null where fewer than two are in the range.
-    """
-    at: dict[tuple[str | None, int], list[Level]] = defaultdict(list)
-    for each in levels:
-        arm = None if arm_of is None else arm_of.get(each.participant)
-        at[arm, each.predictor].append(each)
-    x_scale, y_scale = scales
-    return [
-        {"arm": arm, "from": low / x_scale, "to": high / x_scale} | _mean_of(at[arm, low], y_scale)
-        for arm in groups
-        for low, high in ranges
-    ]
-
-
-def _mean_of(inside: Sequence[Level], scale: float) -> dict[str, Any]:
-    means = np.array([each.total / each.n / scale for each in inside])
-    interval = None
-    if len(means) > 1:
-        reach = float(student.ppf(0.975, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
-        interval = [float(means.mean()) - reach, float(means.mean()) + reach]
-    return {
-        "n_participants": len(means),
-        "n_prompts": sum(each.n for each in inside),
-        "mean": float(means.mean()) if len(means) else None,
-        "interval": interval,
-    }
-
-
-def floor_warning(arms: Sequence[Mapping[str, Any]], outcome: str) -> Warned | None:
-    """Where many answers are at the outcome's lowest value, or more in one arm than in another."""
-    shares = {one["arm"]: one["at_floor"] for one in arms if one["at_floor"] is not None}
-    if not shares:
-        return None
-    many = max(shares.values()) > MANY_AT_FLOOR
-    apart = max(shares.values()) - min(shares.values()) > FLOORS_APART
-    if not (many or apart):
-        return None
-    said = ", ".join(
-        f"{share:.0%} {f'under {arm}' if arm else 'of answers'}" for arm, share in shares.items()
-    )
-    return Warned(
-        "possible_floor_artefact",
-        f"Possible floor artefact: {outcome} is at its lowest value in {said}. Something that only "
-        "lowers the mean near the floor looks like a weaker coupling.",
-    )
-
-
-def beside_companion(warned: Warned, report: Mapping[str, Any]) -> Warned:
-    """The warning with what the companion says of each difference."""
-    companion = report["companion"]
-    if companion is None:
-        return Warned(warned.code, f"{warned.sentence} No companion model is fitted.")
-    ratios = {one["arm"]: one for one in companion["contrasts"]}
-    said = [warned.sentence]
-    for one in report["contrasts"]:
-        if (odds := ratios.get(one["arm"])) is None:
-            continue
-        low, high = odds["interval"]
-        numbers = f"{odds['ratio_of_odds_ratios']:.3f} (95 % interval {low:.3f} to {high:.3f})"
-        weaker = one["interval"][1] < 0
-        stronger = one["interval"][0] > 0
-        agrees = (high < 1) == weaker and (low > 1) == stronger
-        verdict = "agrees" if agrees else "does not agree"
-        said.append(
-            f"The companion model of any {report['outcome']}, which a floor does not mislead, "
-            f"{verdict}: ratio of odds ratios under {one['arm']} {numbers}, below 1 = weaker."
-        )
-    return Warned(warned.code, " ".join(said))
-
-
-def attempt(what: str, make: Callable[[], T], missing: list[str]) -> T | None:
-    """What the data hold; None, with a sentence among the missing, where they hold too little."""
-    with np.errstate(all="ignore"):
-        try:
-            return make()
-        except (ValueError, ZeroDivisionError, np.linalg.LinAlgError) as error:
-            missing.append(f"{what} could not be computed: {error}.")
-            return None

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from analytics.card_floor import odds_in_words
 from analytics.report import SIGN, comparison_table, grid
 from analytics.wording import p_value, percent, sentences
 
@@ -94,6 +95,11 @@ def _several(report: Report) -> Iterator[str]:
             f"All arms equal (Kenward–Roger): F({test['numerator_df']}, {test['df']:.1f}) = "
             f"{test['f']:.3f}, p {p_value(test['p'])}"
         )
+    if test := several.get("omnibus_robust"):
+        yield (
+            f"All arms equal (CR2, approximate Hotelling): F({test['numerator_df']}, "
+            f"{test['df']:.1f}) = {test['f']:.3f}, p {p_value(test['p'])}"
+        )
     for name, title in (
         ("against_reference", "Against the reference, judged together (Dunnett)"),
         ("all_pairs", "All pairs (Holm)"),
@@ -130,7 +136,7 @@ def _moderator(one: Report) -> list[str]:
 def _companion(report: Report) -> Iterator[str]:
     if companion := report["companion"]:
         yield ""
-        yield f"Companion model, any {report['outcome']} (below 1 = weaker coupling):"
+        yield f"Companion model, odds of {odds_in_words(report)} (below 1 = weaker coupling):"
         rows = [
             [
                 f"{one['arm']} / {one['reference']}",

@@ -7,7 +7,6 @@ only, while arms are hidden (`ema.access.access_comparison`).
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -16,6 +15,7 @@ from django.db import connection, transaction
 
 from analytics import card, plan_sums, plans, sums
 from analytics import plan as plan_documents
+from analytics.card_surroundings import add_surroundings
 from analytics.fixed_effects import within_arm_term
 from analytics.gram import Gram
 from analytics.mixed_model import Method
@@ -26,8 +26,8 @@ from analytics.plan import BASELINE, SITE, STANDARD, Plan
 from analytics.plan_model import Fitted, Pair, fit_plan, formula
 from analytics.plan_sums import Counted, Sources, baseline_means
 from analytics.report import comparison_report
-from analytics.software import software
 from analytics.summing import Floats
+from analytics.trial import Trial
 from ema import audit
 from ema.audit import Actor
 from ema.models import Allocation, Arm, Participant, Study
@@ -39,36 +39,17 @@ class ComparisonImpossible(ValueError):
     """The arms of this study cannot be compared (yet); the message says what is missing."""
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Who is in which arm, and of which stratum; no arms where there is nothing to compare."""
-
-    arms: tuple[str, ...]
-    reference: str | None = None
-    arm_of: Mapping[str, str] | None = None
-    stratum_of: Mapping[str, str] | None = None
-    empty: tuple[str, ...] = ()
-
-    @property
-    def groups(self) -> list[str | None]:
-        """The arms as the report lists them; one nameless group without."""
-        if self.reference is None:
-            return [None]
-        others: list[str | None] = [arm for arm in self.arms if arm != self.reference]
-        return [self.reference, *others]
-
-    def members(self, arm: str | None, codes: Iterable[str]) -> list[str]:
-        of = self.arm_of
-        return [code for code in codes if arm is None or (of is not None and of.get(code) == arm)]
-
-
 def compare(
-    study: Study, stored: AnalysisPlan | None = None, participants: bool = False
+    study: Study,
+    stored: AnalysisPlan | None = None,
+    participants: bool = False,
+    companion: bool = False,
 ) -> dict[str, Any]:
     """The report card by a plan (None: the standard analysis), as docs/coupling.md lists it.
 
-    A study with one arm or none is one group: its coupling, no contrasts. Everything is in the
-    items' own units. Raises ComparisonImpossible in words.
+    A study with one arm or none is one group: its coupling, no contrasts. `companion`: also where
+    no floor is suspected. Everything is in the items' own units. Raises
+    ComparisonImpossible in words.
     """
     plan = stored.plan if stored else STANDARD
     sources = _sources(study, plan)
@@ -85,8 +66,7 @@ def compare(
         fitted, plan, gram, sources, counted, trial, participants
     )
     _add_differences(report, fitted, plan, trial, missing)
-    _add_surroundings(report, sources, counted, trial, plan, missing)
-    report["warnings"] += [card.Warned("not_computed", said).content() for said in missing]
+    add_surroundings(report, sources, counted, trial, missing, companion=companion)
     return report
 
 
@@ -378,66 +358,6 @@ def _add_differences(
         one.update(added)
     report["several_arms"] = card.several_arms(fitted, plan, main, missing)
     report["moderation"] = card.moderation(fitted, main, missing)
-
-
-def _add_surroundings(
-    report: dict[str, Any],
-    sources: Sources,
-    counted: Counted,
-    trial: Trial,
-    plan: Plan,
-    missing: list[str],
-) -> None:
-    """Floor and ceiling, compliance, levels, the companion, and what to be warned of."""
-    answered = plan_sums.answered_prompts(sources)
-    usable = counted.usable
-    for one, arm in zip(report["arms"], trial.groups, strict=True):
-        codes = trial.members(arm, {**usable, **answered})
-        n = sum(usable.get(code, 0) for code in codes)
-        sent = sum(answered[code][0] for code in codes if code in answered)
-        given = sum(answered[code][1] for code in codes if code in answered)
-        one |= {
-            "n_prompts": n,
-            "at_floor": sum(counted.at_floor[code] for code in codes) / n if n else None,
-            "at_ceiling": sum(counted.at_ceiling[code] for code in codes) / n if n else None,
-            "compliance": given / sent if sent else None,
-        }
-    ranges, scales = plan_sums.ranges_of(sources), sources.scales()
-    levels = plan_sums.levels_of(sources, [low for low, _ in ranges]) if ranges else []
-    both = scales[sources.predictor], scales[sources.outcome]
-    report["levels"] = card.by_level(levels, ranges, both, trial.groups, trial.arm_of)
-    near_floor = card.floor_warning(report["arms"], sources.outcome)
-    report["companion"] = None
-    if near_floor:
-        report["companion"] = card.attempt(
-            "The floor companion", lambda: _companion(sources, plan, trial), missing
-        )
-        near_floor = card.beside_companion(near_floor, report)
-    report["warnings"] = [near_floor.content()] if near_floor else []
-    report["warnings"] += [warned.content() for warned in _left_out(report, trial)]
-    report["software"] = software()
-
-
-def _left_out(report: Mapping[str, Any], trial: Trial) -> Iterable[card.Warned]:
-    """Arms that are not compared though the study has them."""
-    predictor = report["predictor"].replace("_", " ").capitalize()
-    for one in report["arms"]:
-        arm = one["arm"]
-        if arm in trial.empty:
-            said = f"Arm {arm} has no usable answers yet: it is left out of the comparison."
-            yield card.Warned("arm_without_data", said)
-        elif one["coupling"] is None:
-            said = (
-                f"{predictor} never varies within any participant of arm {arm}: it has no coupling."
-            )
-            yield card.Warned("constant_predictor", said)
-
-
-def _companion(sources: Sources, plan: Plan, trial: Trial) -> dict[str, Any]:
-    if plan.adjust_for or plan.moderators:
-        raise ValueError("it is fitted for plans without adjustments and moderators only")
-    scale = sources.scales()[sources.predictor]
-    return card.companion_of(plan_sums.levels_of(sources), scale, trial.arm_of, trial.reference)
 
 
 def _arms_named(keys: Sequence[str]) -> str:

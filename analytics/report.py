@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from analytics.card import estimates
+from analytics.card_attempts import estimates
 from analytics.effect_sizes import mean_reliability
 from analytics.fixed_effects import WITHIN, within_arm_term
 from analytics.mixed_model import Combination, Estimate, Method, MixedModel

@@ -24,7 +24,15 @@ from analytics.plan import Moderator, Plan
 from analytics.plans import lock, save
 from analytics.wording import sentences
 from ema.audit import COMMAND
-from ema.models import Allocation, Response, Site, Study
+from ema.models import (
+    Allocation,
+    Item,
+    Questionnaire,
+    QuestionnaireVersion,
+    Response,
+    Site,
+    Study,
+)
 from tests.analytics.answers import (
     add_participant,
     answer,
@@ -182,6 +190,8 @@ def test_several_arms_are_judged_together() -> None:
     report = compared(study, doses=doses, all_pairs=True)
     several = report["several_arms"]
     assert several["omnibus"]["numerator_df"] == 2
+    assert several["omnibus_robust"]["numerator_df"] == 2
+    assert "All arms equal (CR2, approximate Hotelling): F(2, " in card_table(report)
     assert [one["other"] for one in several["against_reference"]] == ["placebo", "placebo"]
     rows = Response.objects.filter(participant__study=study)
     codes, stress, craving = zip(
@@ -235,6 +245,62 @@ def test_many_zeros_are_warned_of_with_the_companion_beside() -> None:
     adjusted = compared(study, adjust_for=("study_day",))
     assert adjusted["companion"] is None
     assert "No companion model is fitted." in adjusted["warnings"][0]["sentence"]
+
+
+def with_mood(study: Study, levels: int) -> None:
+    """A rating of the moment from 0, the higher the more craving."""
+    questionnaire = Questionnaire.objects.create(study=study, key="more", title="More")
+    version = QuestionnaireVersion.objects.create(questionnaire=questionnaire)
+    Item.objects.create(
+        version=version, key="mood", kind="rating", position=1, minimum=0, maximum=levels - 1
+    )
+    QuestionnaireVersion.objects.filter(pk=version.pk).update(
+        published_at=timezone.now(), published_content="{}", sha256="0" * 64
+    )
+    draw = np.random.default_rng(5)
+    for response in Response.objects.filter(participant__study=study).order_by("completed_at"):
+        felt = (response.craving or 0) / 70 * levels + draw.normal(0, 0.8)
+        value = int(np.clip(felt, 0, levels - 1))
+        answers = [{"item": "mood", "value": value}]
+        Response.objects.filter(pk=response.pk).update(answers=answers)
+
+
+def test_few_levels_have_cumulative_odds_beside_the_difference() -> None:
+    study = make_trial(n=16, prompts=30)
+    with_mood(study, 5)
+    report = compared(study, outcome="mood")
+    companion = report["companion"]
+    assert (companion["kind"], companion["n_levels"]) == ("cumulative", 5)
+    assert companion["odds_ratio_in_reference"] > 1
+    (ratio,) = companion["contrasts"]
+    assert ratio["ratio_of_odds_ratios"] < 1
+    assert "odds of a higher mood (cumulative odds over its levels)" in card_table(report)
+
+
+def test_a_companion_that_cannot_be_is_said_in_the_plans_items() -> None:
+    study = make_trial(n=8)
+    with_mood(study, 4)
+    treated = Allocation.objects.filter(arm__key="clonidine").values("participant")
+    low = [{"item": "mood", "value": 0}]
+    Response.objects.filter(participant__in=treated).update(answers=low)
+    report = compared(study, outcome="mood")
+    assert report["companion"] is None
+    said = [one["sentence"] for one in report["warnings"] if one["code"] == "not_computed"]
+    assert any("mood is always at the same level in arm 'clonidine'" in one for one in said)
+
+
+def test_a_companion_is_fitted_on_request() -> None:
+    study = make_trial(n=12, prompts=30)
+    Response.objects.filter(craving__lt=25).update(craving=0)
+    for person in study.participants.all():
+        ids = person.responses.order_by("completed_at").values_list("pk", flat=True)
+        Response.objects.filter(pk__in=list(ids)[:3]).update(craving=40)
+    estimate_couplings(timezone.now())
+    asked = compare(study, companion=True)["companion"]
+    assert asked["kind"] == "any"
+    out = StringIO()
+    call_command("compare", "relief", "--companion", stdout=out)
+    assert "Companion model, odds of any craving" in out.getvalue()
 
 
 @pytest.mark.parametrize("people", [1, 2, 3])

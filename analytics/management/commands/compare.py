@@ -41,6 +41,12 @@ class Command(BaseCommand):
             "--participants", action="store_true", help="also everyone's own and shrunken slope"
         )
         parser.add_argument(
+            "--companion",
+            action="store_true",
+            help="also the model of the odds of any of the outcome (it is there anyway where a "
+            "floor is suspected or the outcome has at most five levels)",
+        )
+        parser.add_argument(
             "--freeze", action="store_true", help="keep the comparison with its SHA-256"
         )
 
@@ -50,7 +56,7 @@ class Command(BaseCommand):
         try:
             stored = plan_named(study, options["plan"]) if options["plan"] else None
             wanted = options["participants"] or options["svg"] is not None
-            report = compare(study, stored, participants=wanted)
+            report = compare(study, stored, participants=wanted, companion=options["companion"])
             frozen = freeze(study, COMMAND, now, stored) if options["freeze"] else None
         except UnknownPlan as error:
             raise CommandError(str(error), returncode=2) from error

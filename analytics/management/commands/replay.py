@@ -10,6 +10,7 @@ import httpx
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from analytics.card_table import card_table
 from analytics.comparison import ComparisonImpossible, compare
 from analytics.coupling import estimate_couplings
 from analytics.file_options import UnusableDataError, WrongOptionError
@@ -18,7 +19,6 @@ from analytics.replay import reading
 from analytics.replay import study as replayed
 from analytics.replay.file import Columns
 from analytics.replay.reading import Asked, Replay
-from analytics.report import comparison_table
 from analytics.study_names import one_at_a_time
 from ema import stack
 from ema.models import Study
@@ -127,7 +127,7 @@ class Command(BaseCommand):
             report["replay"] = found.content() | {"study": study.slug, "uploaded": dict(told)}
             self.stdout.write(json.dumps(report, indent=2, allow_nan=False))
         else:
-            self.stdout.write("\n".join([comparison_table(report), "", *report["notes"]]))
+            self.stdout.write(card_table(report))
 
 
 def asked_for(options: dict[str, Any]) -> Asked:

@@ -1,0 +1,135 @@
+"""Near the floor: how many answers are there, and a companion model that a floor does not mislead.
+
+Pure.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from analytics.card_attempts import Warned
+from analytics.companion import Companion, Counts, LogOdds, fit_companion
+from analytics.fixed_effects import WITHIN, within_arm_term
+from analytics.ordinal import LevelCounts, fit_ordinal
+from analytics.plan_model import Level
+
+MANY_AT_FLOOR, FLOORS_APART = 0.20, 0.10
+ANY, CUMULATIVE = "any", "cumulative"
+Arms = Mapping[str, str] | None
+
+
+class Given(NamedTuple):
+    """How often a participant gave this level of the outcome at this level of the predictor."""
+
+    participant: str
+    predictor: int
+    outcome: int
+    n: int
+
+
+def floor_warning(arms: Sequence[Mapping[str, Any]], outcome: str) -> Warned | None:
+    """Where many answers are at the outcome's lowest value, or more in one arm than in another."""
+    shares = {one["arm"]: one["at_floor"] for one in arms if one["at_floor"] is not None}
+    if not shares:
+        return None
+    many = max(shares.values()) > MANY_AT_FLOOR
+    apart = max(shares.values()) - min(shares.values()) > FLOORS_APART
+    if not (many or apart):
+        return None
+    said = ", ".join(
+        f"{share:.0%} {f'under {arm}' if arm else 'of answers'}" for arm, share in shares.items()
+    )
+    return Warned(
+        "possible_floor_artefact",
+        f"Possible floor artefact: {outcome} is at its lowest value in {said}. Something that only "
+        "lowers the mean near the floor looks like a weaker coupling.",
+    )
+
+
+def beside_companion(warned: Warned, report: Mapping[str, Any]) -> Warned:
+    """The warning with what the companion says of each difference."""
+    companion = report["companion"]
+    if companion is None:
+        return Warned(warned.code, f"{warned.sentence} No companion model is fitted.")
+    ratios = {one["arm"]: one for one in companion["contrasts"]}
+    said = [warned.sentence]
+    for one in report["contrasts"]:
+        if (odds := ratios.get(one["arm"])) is None:
+            continue
+        low, high = odds["interval"]
+        numbers = f"{odds['ratio_of_odds_ratios']:.3f} (95 % interval {low:.3f} to {high:.3f})"
+        weaker = one["interval"][1] < 0
+        stronger = one["interval"][0] > 0
+        agrees = (high < 1) == weaker and (low > 1) == stronger
+        verdict = "agrees" if agrees else "does not agree"
+        said.append(
+            f"The companion model of {odds_in_words(report)}, which a floor does not mislead, "
+            f"{verdict}: ratio of odds ratios under {one['arm']} {numbers}, below 1 = weaker."
+        )
+    return Warned(warned.code, " ".join(said))
+
+
+def odds_in_words(report: Mapping[str, Any]) -> str:
+    """What the companion's odds are odds of."""
+    outcome = report["outcome"]
+    if report["companion"].get("kind", ANY) == CUMULATIVE:
+        return f"a higher {outcome} (cumulative odds over its levels)"
+    return f"any {outcome}"
+
+
+def odds_of_any(
+    levels: Sequence[Level], x_scale: float, arm_of: Arms, reference: str | None
+) -> dict[str, Any]:
+    """The odds of any of the outcome per point of the predictor, by arm.
+
+    Raises ValueError, in words, where the data hold none.
+    """
+    cells = sorted(each for each in levels if arm_of is None or each.participant in arm_of)
+    people = sorted({each.participant for each in cells})
+    place = {code: number for number, code in enumerate(people)}
+    counts = Counts(
+        tuple(people),
+        np.array([place[each.participant] for each in cells], dtype=np.int64),
+        np.array([each.predictor for each in cells], dtype=np.float64),
+        np.array([each.n for each in cells], dtype=np.int64),
+        np.array([each.above_floor for each in cells], dtype=np.int64),
+    )
+    model = fit_companion(counts, arm_of, reference, x_scale=x_scale)
+    return {"kind": ANY} | _told(model, arm_of, reference)
+
+
+def odds_of_higher(
+    given: Sequence[Given], x_scale: float, arm_of: Arms, reference: str | None
+) -> dict[str, Any]:
+    """The cumulative odds of a higher level of the outcome; see ``odds_of_any``."""
+    rows = [each for each in given if arm_of is None or each.participant in arm_of]
+    columns = zip(*rows, strict=True) if rows else ((), (), (), ())
+    counts = LevelCounts.from_rows(*map(list, columns))
+    model = fit_ordinal(counts, arm_of, reference, x_scale=x_scale)
+    levels = {"n_levels": len(counts.n[0])}
+    return {"kind": CUMULATIVE} | levels | _told(model, arm_of, reference)
+
+
+def _told(model: Companion, arm_of: Arms, reference: str | None) -> dict[str, Any]:
+    ratios = []
+    for arm in sorted(set((arm_of or {}).values()) - {reference}):
+        if within_arm_term(arm) in model.terms:
+            odds = model.contrast({within_arm_term(arm): 1.0})
+            names = {"arm": arm, "reference": reference, "ratio_of_odds_ratios": _exp(odds)}
+            ratios.append(names | {"interval": _interval(odds), "p": odds.p})
+    own = model.contrast({WITHIN: 1.0})
+    return {
+        "odds_ratio_in_reference": _exp(own),
+        "interval": _interval(own),
+        "contrasts": ratios,
+        "singular": model.singular,
+    }
+
+
+def _exp(odds: LogOdds) -> float:
+    return float(np.exp(odds.estimate))
+
+
+def _interval(odds: LogOdds) -> list[float]:
+    return [float(value) for value in np.exp(odds.interval)]

@@ -1,0 +1,104 @@
+"""What surrounds a comparison's numbers: floors, compliance, levels, the companion, warnings."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from analytics import card_sums, plan_sums
+from analytics.card_attempts import Warned, attempt
+from analytics.card_floor import (
+    beside_companion,
+    floor_warning,
+    odds_of_any,
+    odds_of_higher,
+)
+from analytics.card_levels import by_level
+from analytics.items import StudyItem
+from analytics.ordinal import MOST_LEVELS
+from analytics.plan_model import Pair, in_items
+from analytics.plan_sums import Counted, Sources
+from analytics.software import software
+from analytics.trial import Trial
+
+
+def add_surroundings(
+    report: dict[str, Any],
+    sources: Sources,
+    counted: Counted,
+    trial: Trial,
+    missing: list[str],
+    *,
+    companion: bool = False,
+) -> None:
+    """Floor and ceiling, compliance, levels, the companion, and what to be warned of.
+
+    The companion is fitted where the floor is suspected, where the outcome has few levels, and
+    where it is asked for.
+    """
+    add_shares(report, sources, counted, trial)
+    ranges, scales = plan_sums.ranges_of(sources), sources.scales()
+    levels = plan_sums.levels_of(sources, [low for low, _ in ranges]) if ranges else []
+    both = scales[sources.predictor], scales[sources.outcome]
+    report["levels"] = by_level(levels, ranges, both, trial.groups, trial.arm_of)
+    near_floor = floor_warning(report["arms"], sources.outcome)
+    report["companion"] = None
+    if near_floor or companion or has_few_levels(sources.items[sources.outcome]):
+        report["companion"] = attempt(
+            "The companion model", lambda: _companion(sources, trial), missing
+        )
+    warned = [beside_companion(near_floor, report)] if near_floor else []
+    warned += _left_out(report, trial)
+    warned += [Warned("not_computed", said) for said in missing]
+    report["warnings"] = [each.content() for each in warned]
+    report["software"] = software()
+
+
+def add_shares(report: dict[str, Any], sources: Sources, counted: Counted, trial: Trial) -> None:
+    """To each arm: its prompts, its share at the outcome's ends, and its compliance."""
+    answered, usable = plan_sums.answered_prompts(sources), counted.usable
+    for one, arm in zip(report["arms"], trial.groups, strict=True):
+        codes = trial.members(arm, {**usable, **answered})
+        n = sum(usable.get(code, 0) for code in codes)
+        sent = sum(answered[code][0] for code in codes if code in answered)
+        given = sum(answered[code][1] for code in codes if code in answered)
+        one |= {
+            "n_prompts": n,
+            "at_floor": sum(counted.at_floor[code] for code in codes) / n if n else None,
+            "at_ceiling": sum(counted.at_ceiling[code] for code in codes) / n if n else None,
+            "compliance": given / sent if sent else None,
+        }
+
+
+def _left_out(report: Mapping[str, Any], trial: Trial) -> Iterable[Warned]:
+    """Arms that are not compared though the study has them."""
+    predictor = report["predictor"].replace("_", " ").capitalize()
+    for one in report["arms"]:
+        arm = one["arm"]
+        if arm in trial.empty:
+            said = f"Arm {arm} has no usable answers yet: it is left out of the comparison."
+            yield Warned("arm_without_data", said)
+        elif one["coupling"] is None:
+            said = (
+                f"{predictor} never varies within any participant of arm {arm}: it has no coupling."
+            )
+            yield Warned("constant_predictor", said)
+
+
+def has_few_levels(item: StudyItem) -> bool:
+    """Whether an outcome's odds are cumulative: three to five levels."""
+    if item.minimum is None or item.maximum is None:
+        return False
+    return 2 < (item.maximum - item.minimum) * item.scale + 1 <= MOST_LEVELS
+
+
+def _companion(sources: Sources, trial: Trial) -> dict[str, Any]:
+    """Of any of the outcome; of a higher answer where it has few levels. ValueError in words."""
+    if sources.plan.adjust_for or sources.plan.moderators:
+        raise ValueError("it is fitted for plans without adjustments and moderators only")
+    scale, arms = sources.scales()[sources.predictor], (trial.arm_of, trial.reference)
+    try:
+        if has_few_levels(sources.items[sources.outcome]):
+            return odds_of_higher(card_sums.given_levels(sources), scale, *arms)
+        return odds_of_any(plan_sums.levels_of(sources), scale, *arms)
+    except ValueError as error:
+        pair = Pair(sources.predictor, sources.outcome)
+        raise ValueError(in_items(str(error), pair)) from error
