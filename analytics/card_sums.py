@@ -1,7 +1,7 @@
 """Sums that a card needs beside those of its model, in one statement each. Blind."""
 
 from analytics.card_floor import Given
-from analytics.plan_sums import Sources, _rows
+from analytics.plan_sums import Sources, rows_of
 
 GIVEN = """
 {judged}
@@ -19,4 +19,4 @@ def given_levels(sources: Sources) -> list[Given]:
         predictor=columns[sources.predictor],
         outcome=columns[sources.outcome],
     )
-    return [Given(*row) for row in _rows(statement, sources.params)]
+    return [Given(*row) for row in rows_of(statement, sources.params)]

@@ -22,7 +22,9 @@ from analytics.mixed_model import Method
 from analytics.models import AnalysisPlan, Comparison
 from analytics.moments import Moments
 from analytics.personal import personal_couplings
-from analytics.plan import BASELINE, SITE, STANDARD, Plan
+from analytics.plan import STANDARD, Plan
+from analytics.plan_fields import BASELINE, SITE
+from analytics.plan_memory import memory_of
 from analytics.plan_model import Fitted, Pair, fit_plan, formula
 from analytics.plan_sums import Counted, Sources, baseline_means
 from analytics.report import comparison_report
@@ -249,6 +251,7 @@ def _fit(
             reference=trial.reference,
             all_arms=trial.arms if trial.reference else None,
             traits=traits,
+            memory=memory_of(sources, gram),
         )
     except ValueError as error:
         sentence = str(error)
@@ -336,6 +339,8 @@ def _model(
     )
     report["fixed"] = [one | {"term": fitted.named(one["term"])} for one in report["fixed"]]
     report["dropped"] = [fitted.named(term) for term in report["dropped"]]
+    report["random"] |= fitted.remembered
+    report["method"] += fitted.given
     of = trial.arm_of
     for one in report.get("participants", ()):
         one["arm"] = of[one["participant"]] if of is not None else None

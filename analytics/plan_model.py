@@ -1,7 +1,7 @@
 """The mixed model that a plan asks for: its terms, and the names that a report gives them. Pure."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,9 +16,11 @@ from analytics.fixed_effects import (
     in_context,
     moderated,
 )
-from analytics.gram import Gram
+from analytics.gram import Centred, Gram
 from analytics.mixed_model import Combination, MixedModel, fit_design
-from analytics.plan import MOMENT, Plan
+from analytics.plan import Plan
+from analytics.plan_fields import AR1, DAY, MOMENT
+from analytics.serial import Days, Neighbours, fit_ar1, fit_days
 from analytics.summing import Floats
 
 
@@ -32,6 +34,13 @@ class Level(NamedTuple):
     above_floor: int
 
 
+GIVEN = {
+    "phi": "; errors, df and the other estimates take φ, estimated by REML, as known",
+    "sd_day": "; errors, df and the other estimates take the days' share of the variance, "
+    "estimated by REML, as known",
+}
+
+
 @dataclass(frozen=True)
 class Pair:
     """Predictor and outcome as row functions are named."""
@@ -42,12 +51,21 @@ class Pair:
 
 @dataclass(frozen=True, eq=False)
 class Fitted:
-    """A model with its design; `moderations`: by moderator, the terms that are its tests."""
+    """A model with its design; `moderations`: by moderator, the terms that are its tests.
+
+    `remembered`: φ of AR(1) or the SD of days, by the name a report gives it.
+    """
 
     model: MixedModel
     design: Design
     pair: Pair
     moderations: Mapping[str, Sequence[Combination]]
+    remembered: Mapping[str, float]
+
+    @property
+    def given(self) -> str:
+        """What the report's method is to add."""
+        return "".join(GIVEN[name] for name in self.remembered)
 
     def named(self, text: str) -> str:
         """The engine's terms and sentences, in the plan's items."""
@@ -80,36 +98,47 @@ def fit_plan(
     reference: str | None = None,
     all_arms: Sequence[str] | None = None,
     traits: Mapping[str, Mapping[str, Floats]] | None = None,
+    memory: Neighbours | Days | None = None,
 ) -> Fitted:
     """Fit it. ``traits``: by moderator, columns of a number per participant of the Gram.
 
+    ``memory``: of the same participants in the same order, for residuals that are not independent.
     Raises ValueError, in the plan's items, for data that hold no such model.
     """
-    centred = gram.centred(scales)
     of, levels = arms_of(gram.participants, arm_of, reference, all_arms)
-    also = _adjustments(Terms(centred), gram)
-    tested: dict[str, list[str]] = {}
-    for name, columns in (traits or {}).items():
-        for column, values in columns.items():
-            also |= moderated(centred, column, values, of, levels, pair.predictor)
-            tested.setdefault(name, []).append(f"{WITHIN}:{column}")
-    for each in plan.moderators:
-        if each.kind == MOMENT:
-            function = f"@{each.item}"
-            also |= in_context(centred, function, of, levels, pair.predictor)
-            tested[each.item] = [f"{WITHIN}:{function}_within"]
-    design = coupling_design(
-        centred, of, levels, predictor=pair.predictor, outcome=pair.outcome, also=also
-    )
+
+    def design_of(centred: Centred) -> Design:
+        also = _also(plan, centred, pair, of, levels, traits or {})
+        x, y = pair.predictor, pair.outcome
+        return coupling_design(centred, of, levels, predictor=x, outcome=y, also=also)
+
     try:
-        model = fit_design(design)
+        model, design, remembered = _fit(gram, scales, memory, design_of)
     except ValueError as error:
         raise ValueError(in_items(str(error), pair)) from error
-    return Fitted(model, design, pair, _moderations(tested, levels, model))
+    tested = _tested(plan, traits or {})
+    return Fitted(model, design, pair, _moderations(tested, levels, model), remembered)
+
+
+def _fit(
+    gram: Gram,
+    scales: Mapping[str, float],
+    memory: Neighbours | Days | None,
+    design_of: Callable[[Centred], Design],
+) -> tuple[MixedModel, Design, dict[str, float]]:
+    if memory is None:
+        design = design_of(gram.centred(scales))
+        return fit_design(design), design, {}
+    if isinstance(memory, Neighbours):
+        model, phi = fit_ar1(memory, design_of, **scales)
+        return model, design_of(memory.centred(phi, scales)), {"phi": phi}
+    model, ratio = fit_days(memory, design_of, **scales)
+    sd_day = float(np.sqrt(ratio)) * model.sd_residual
+    return model, design_of(memory.centred(ratio, scales)), {"sd_day": sd_day}
 
 
 def formula(plan: Plan, pair: Pair, has_arms: bool, moderations: Sequence[str]) -> str:
-    """The model in lme4's notation."""
+    """The model in lme4's notation; that residuals remember is said after it."""
     within = f"{pair.predictor}_within"
     parts = [f"{within} * arm" if has_arms else within, f"{pair.predictor}_between"]
     by = " * arm" if has_arms else ""
@@ -118,18 +147,49 @@ def formula(plan: Plan, pair: Pair, has_arms: bool, moderations: Sequence[str]) 
         f"previous_{plan.outcome}" if name == "previous_outcome" else name
         for name in plan.adjust_for
     ]
-    return f"{pair.outcome} ~ {' + '.join(parts)} + (1 + {within} | participant)"
+    random = f"(1 + {within} | participant)"
+    random += " + (1 | participant:day)" if plan.residuals == DAY else ""
+    after = ", residuals AR(1) within the study day" if plan.residuals == AR1 else ""
+    return f"{pair.outcome} ~ {' + '.join(parts)} + {random}{after}"
 
 
-def _adjustments(terms: Terms, gram: Gram) -> dict[str, Term]:
+def _also(
+    plan: Plan,
+    centred: Centred,
+    pair: Pair,
+    of: tuple[str, ...],
+    levels: tuple[str, ...],
+    traits: Mapping[str, Mapping[str, Floats]],
+) -> dict[str, Term]:
+    """What the plan has beside predictor and arms."""
+    also = _adjustments(Terms(centred))
+    for columns in traits.values():
+        for column, values in columns.items():
+            also |= moderated(centred, column, values, of, levels, pair.predictor)
+    for each in plan.moderators:
+        if each.kind == MOMENT:
+            also |= in_context(centred, f"@{each.item}", of, levels, pair.predictor)
+    return also
+
+
+def _tested(plan: Plan, traits: Mapping[str, Mapping[str, Floats]]) -> dict[str, list[str]]:
+    """By moderator, the terms of what it does to the coupling."""
+    tested = {name: [f"{WITHIN}:{column}" for column in traits[name]] for name in traits}
+    for each in plan.moderators:
+        if each.kind == MOMENT:
+            tested[each.item] = [f"{WITHIN}:@{each.item}_within"]
+    return tested
+
+
+def _adjustments(terms: Terms) -> dict[str, Term]:
     """Every adjustment among the row functions, about its mean over all rows; `previous_…` within.
 
     Momentary context comes with its product and is a moderator.
     """
-    functions = set(gram.functions)
+    functions = terms.centred.functions
     context = {name.rpartition("*")[2] for name in functions if "*" in name}
     found = {}
-    for name in gram.functions:
+    for name in functions:
         if name.startswith("@previous_"):
             found[f"{name}_within"] = terms.within(name)
         elif name.startswith("@") and name not in context:

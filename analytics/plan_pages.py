@@ -11,6 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from analytics.models import AnalysisPlan
 from analytics.plan import STANDARD, PlanRefused, read_text
+from analytics.plan_help import HELP
 from analytics.plans import PLANNERS, PlanLocked, UnknownPlan, lock, notes_on, plan_named, save
 from ema import access
 from ema.access import NoAccess
@@ -67,7 +68,7 @@ def write_plan(request: HttpRequest, slug: str) -> HttpResponse:
     stored_plan = _named(study, name) if name else None
     plan = stored_plan.plan if stored_plan else STANDARD
     key = stored_plan.key if stored_plan else ""
-    return _form(request, study, key, _document(plan.content()))
+    return _form(request, study, key, _document(plan.written_out()))
 
 
 @require_POST
@@ -97,6 +98,7 @@ def _form(
         study=study,
         key=key,
         text=text,
+        help=HELP,
         faults=error.faults if error else (),
     )
 

@@ -15,7 +15,8 @@ from django.db import connection
 
 from analytics.gram import Gram, product_of
 from analytics.items import StudyItem, items_of
-from analytics.plan import MOMENT, PREVIOUS_OUTCOME, PROMPT_NUMBER, STUDY_DAY, WEEKDAY, Plan
+from analytics.plan import Plan
+from analytics.plan_fields import MOMENT, PREVIOUS_OUTCOME, PROMPT_NUMBER, STUDY_DAY, WEEKDAY
 from analytics.plan_model import Level
 from analytics.summing import Floats
 from analytics.sums import IN_TIME, LARGEST
@@ -229,12 +230,12 @@ def gram_of(sources: Sources) -> Gram:
     for a, b in pairs:
         kind = sources.exact_in(names[a], names[b])
         sums.append(f"sum(({columns[names[a]]})::{kind} * ({columns[names[b]]}))")
-    rows = _rows(SUMS.format(judged=sources.judged(), sums=", ".join(sums)), sources.params)
+    rows = rows_of(SUMS.format(judged=sources.judged(), sums=", ".join(sums)), sources.params)
     rows.sort()
     k, size = len(names), len(rows)
     values = [row[2:] for row in rows]
-    totals = _whole([[row[a] for row in values] for a in range(k)], (k, size))
-    flat = _whole(
+    totals = whole_sums([[row[a] for row in values] for a in range(k)], (k, size))
+    flat = whole_sums(
         [[row[k + place] for row in values] for place in range(len(pairs))], (len(pairs), size)
     )
     products = np.empty((k, k, size), dtype=flat.dtype)
@@ -251,7 +252,7 @@ def count(sources: Sources) -> Counted:
     statement = COUNTS.format(judged=sources.judged(), outcome=sources._at(sources.outcome))
     by_reason: dict[str, Counter[str]] = {}
     at_floor, at_ceiling = Counter[str](), Counter[str]()
-    for code, reason, n, low, high in _rows(statement, sources.params):
+    for code, reason, n, low, high in rows_of(statement, sources.params):
         by_reason.setdefault(reason, Counter())[code] += n
         if not reason:
             at_floor[code], at_ceiling[code] = low, high
@@ -271,7 +272,7 @@ def levels_of(sources: Sources, starts: Sequence[int] | None = None) -> list[Lev
         outcome=sources._at(sources.outcome),
     )
     params = sources.params | ({} if starts is None else {"starts": list(starts)})
-    return [Level(*row) for row in _rows(statement, params)]
+    return [Level(*row) for row in rows_of(statement, params)]
 
 
 def ranges_of(sources: Sources) -> list[tuple[int, int]]:
@@ -291,7 +292,7 @@ def ranges_of(sources: Sources) -> list[tuple[int, int]]:
 def answered_prompts(sources: Sources) -> dict[str, tuple[int, int]]:
     """How many prompts of the plan's phases reached each participant, and how many of them were
     answered."""
-    return {code: (sent, given) for code, sent, given in _rows(ANSWERED, sources.params)}
+    return {code: (sent, given) for code, sent, given in rows_of(ANSWERED, sources.params)}
 
 
 def baseline_means(study: Study, item: str, phase: str) -> dict[str, float]:
@@ -304,7 +305,7 @@ def baseline_means(study: Study, item: str, phase: str) -> dict[str, float]:
     return {str(code): float(mean) for code, mean in zip(gram.participants, means, strict=True)}
 
 
-def _whole(columns: Sequence[Sequence[Any]], shape: tuple[int, int]) -> Any:
+def whole_sums(columns: Sequence[Sequence[Any]], shape: tuple[int, int]) -> Any:
     """Sums as 64-bit integers, or as floating point where one does not fit."""
     whole = [[int(value) for value in column] for column in columns]
     fits = all(-_SAFE <= value <= _SAFE for column in whole for value in column)
@@ -316,7 +317,8 @@ def _scaled(limit: int | None, item: StudyItem, otherwise: int) -> int:
     return otherwise if limit is None else limit * item.scale
 
 
-def _rows(statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+def rows_of(statement: str, params: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+    """What a statement answers."""
     with connection.cursor() as cursor:
         cursor.execute(statement, params)
         return list(cursor.fetchall())

@@ -13,7 +13,8 @@ from django.db import transaction
 from analytics import plan as plans
 from analytics.items import items_of
 from analytics.models import AnalysisPlan, Comparison
-from analytics.plan import BASELINE, KEY, MOMENT, Plan, PlanRefused
+from analytics.plan import Plan, PlanRefused
+from analytics.plan_fields import BASELINE, KEY, MOMENT
 from ema import audit
 from ema.audit import Actor
 from ema.models import Arm, Phase, Study

@@ -48,8 +48,8 @@ def left_out(study: Study, plan: Plan) -> Iterator[str]:
             f"The plan asks for {plan.predictor} → {plan.outcome}; "
             "simulated people differ in stress → craving."
         )
-    if plan.adjust_for or plan.moderators or plan.lag:
-        yield "Adjustments, moderators and lags of the plan are not simulated."
+    if plan.adjust_for or plan.moderators or plan.lag or plan.options:
+        yield "Adjustments, moderators, lags and options of the plan are not simulated."
     if plan.all_pairs:
         yield "Comparisons of all pairs of arms are not simulated: the trend over doses is."
     phases = Phase.objects.filter(study=study).drawn()

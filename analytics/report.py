@@ -227,8 +227,15 @@ def _random_line(random: Mapping[str, float | None]) -> str:
     return (
         f"Standard deviations: intercept {_number(random['sd_intercept'])}, "
         f"slope {_number(random['sd_slope'])}, residual {_number(random['sd_residual'])}; "
-        f"correlation of intercept and slope {_number(random['correlation'])}"
+        f"correlation of intercept and slope {_number(random['correlation'])}{_remembered(random)}"
     )
+
+
+def _remembered(random: Mapping[str, float | None]) -> str:
+    """Of residuals that a plan lets remember."""
+    if "phi" in random:
+        return f"; residuals AR(1) within the study day, φ {_number(random['phi'])}"
+    return f"; days {_number(random['sd_day'])}" if "sd_day" in random else ""
 
 
 def grid(head: list[str], rows: Iterable[list[str]]) -> list[str]:

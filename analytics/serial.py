@@ -130,8 +130,11 @@ def fit_ar1(sums: Neighbours, design_of: Callable[[Centred], Design], **scales: 
 
 
 def fit_days(sums: Days, design_of: Callable[[Centred], Design], **scales: float) -> Serial:
-    """Fit with the best ratio δ of day to residual variance, 0 to 100."""
+    """Fit with the best ratio δ of day to residual variance, 0 to 100; exactly 0 where that is."""
     found = _best(lambda root: design_of(sums.centred(root * root, scales)), (0.0, 10.0))
+    plain = fit_design(design_of(sums.centred(0.0, scales)))
+    if plain.log_likelihood >= found.model.log_likelihood:
+        return Serial(plain, 0.0)
     return Serial(found.model, found.parameter**2)
 
 

@@ -20,7 +20,9 @@ from analytics import plan as plans
 from analytics.comparison import freeze
 from analytics.coupling import estimate_couplings
 from analytics.models import AnalysisPlan
-from analytics.plan import FORMAT, STANDARD, Moderator, Plan, PlanRefused, faults, read, read_text
+from analytics.plan import STANDARD, Moderator, Plan, PlanRefused, read, read_text
+from analytics.plan_fields import FIELDS, FORMAT, faults
+from analytics.plan_help import HELP
 from analytics.plans import UnknownPlan, lock, notes_on, plan_named, save
 from ema.audit import COMMAND
 from ema.models import AuditEvent, Study
@@ -65,6 +67,35 @@ def test_equal_plans_have_one_hash_however_they_are_written() -> None:
     assert plans.digest(one) == plans.digest(other) != plans.digest(STANDARD)
 
 
+def test_fields_that_came_later_change_no_hash_of_before() -> None:
+    """A locked plan is known by its hash: these two were made before there were later fields."""
+    moderators = (Moderator("site"),)
+    other = Plan(
+        predictor="pain",
+        adjust_for=("study_day",),
+        lag=1,
+        doses={"a": 0.0, "b": 1.0},
+        moderators=moderators,
+    )
+    assert plans.digest(STANDARD) == (
+        "2b9ac87b3ec276e50db650a1f1a17c24e783edb2a68f5a718c85c36cc97a32de"
+    )
+    assert plans.digest(other) == (
+        "ea22aaa3d5e9a324d64676a4972cd2f553de833ab5e6b3d03075019b392ed579"
+    )
+    for name in plans.LATER:
+        written = STANDARD.written_out()
+        assert read(STANDARD.content() | {name: written[name]}) == STANDARD
+
+
+def test_every_field_is_explained_where_plans_are_written() -> None:
+    assert (
+        list(HELP) == list(FIELDS) == [name for name in STANDARD.written_out() if name != "format"]
+    )
+    listed = Path("docs/coupling.md").read_text(encoding="utf-8")
+    assert [name for name in FIELDS if f"`{name}`" not in listed] == []
+
+
 def test_a_plan_survives_being_written_and_read() -> None:
     plan = Plan(
         predictor="pain",
@@ -75,6 +106,7 @@ def test_a_plan_survives_being_written_and_read() -> None:
         all_pairs=True,
         method="kenward_roger",
         permutation_seed=7,
+        residuals="ar1",
     )
     assert read_text(plans.canonical(plan)) == plan
 
@@ -104,6 +136,8 @@ def test_a_plan_survives_being_written_and_read() -> None:
         ("permutation_draws", 10, "/permutation_draws", "from 99 to 1000000"),
         ("permutation_seed", -1, "/permutation_seed", "a whole number"),
         ("missed_after_dropout_counts", None, "/missed_after_dropout_counts", "true or false"),
+        ("residuals", "white", "/residuals", "one of independent, ar1, day"),
+        ("residuals", [], "/residuals", "one of independent, ar1, day"),
         ("colour", "red", "/colour", "There is no field 'colour'"),
         ("title", "a\nb", "/title", "one line"),
     ],
@@ -126,9 +160,7 @@ JSON = st.recursive(
 )
 
 
-@given(
-    st.dictionaries(st.sampled_from([*plans.FIELDS, "format", "other"]), JSON, max_size=6) | JSON
-)
+@given(st.dictionaries(st.sampled_from([*FIELDS, "format", "other"]), JSON, max_size=6) | JSON)
 def test_whatever_is_no_plan_is_refused_in_words(document: Any) -> None:
     said = list(faults(document))
     if said:
@@ -265,6 +297,7 @@ def test_a_plan_is_written_changed_and_locked_on_its_pages() -> None:
     assert "None yet" in client.get(PLANS).content.decode()
     form = client.get(f"{PLANS}write/").content.decode()
     assert "fourbeat-analysis-plan/1" in form
+    assert "AR(1) within the study day" in form
     wrong = client.post(f"{PLANS}write/", {"key": "primary", "content": '{"lag": 3}'})
     assert wrong.status_code == 400
     assert "/lag" in wrong.content.decode()

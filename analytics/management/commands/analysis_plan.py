@@ -2,7 +2,7 @@
 
 import json
 import sys
-from argparse import ArgumentParser
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from django.utils import timezone
 from analytics import plan as plans
 from analytics.models import AnalysisPlan
 from analytics.plan import STANDARD, Plan, PlanRefused
+from analytics.plan_help import HELP
 from analytics.plans import PlanLocked, UnknownPlan, lock, notes_on, plan_named, save
 from ema.audit import COMMAND
 from ema.management.named import study_named
@@ -39,7 +40,13 @@ class Command(BaseCommand):
         show.add_argument(
             "plan", metavar="KEY", nargs="?", help="KEY or KEY@VERSION; default: the standard one"
         )
-        bring = does.add_parser("import", help="keep a plan as a draft")
+        fields = "\n".join(f"  {name:<28} {asks}" for name, asks in HELP.items())
+        bring = does.add_parser(
+            "import",
+            help="keep a plan as a draft",
+            formatter_class=RawDescriptionHelpFormatter,
+            epilog=f"fields of a plan, all of which may be left out but format:\n{fields}",
+        )
         bring.add_argument("study", **study)
         bring.add_argument("plan", metavar="KEY", help="the plan's key, such as primary")
         bring.add_argument("file", metavar="FILE", type=Path, help="- is standard input")
@@ -74,7 +81,7 @@ class Command(BaseCommand):
             self.stderr.write(
                 "\n".join([f"{stored}, {stored.sha256}", *notes_on(stored, study)[1]])
             )
-        self.stdout.write(json.dumps(plan.content(), indent=2, ensure_ascii=False))
+        self.stdout.write(json.dumps(plan.written_out(), indent=2, ensure_ascii=False))
 
     def _import(self, study: Study, options: dict[str, Any]) -> None:
         plan = plans.read_text(_text_of(options["file"]))

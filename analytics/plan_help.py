@@ -1,0 +1,19 @@
+"""What each field of an analysis plan asks for, in one line each: pages and commands show it."""
+
+HELP = {
+    "title": "one line",
+    "predictor": "the item whose within-person slope is the coupling",
+    "outcome": "the item that is predicted",
+    "phases": "keys of phases; empty: all",
+    "adjust_for": "of study_day, weekday, prompt_number, previous_outcome (with lag 1)",
+    "lag": "1: the predictor of the prompt before, on the same study day",
+    "moderators": 'of {"kind": "site"}, {"kind": "baseline", "item": …, "phase": …}, '
+    '{"kind": "moment", "item": …}',
+    "doses": "a number for every arm: a trend of the coupling over doses",
+    "all_pairs": "also every pair of arms, by Holm",
+    "method": "whose standard errors come first: CR2, kenward_roger or satterthwaite",
+    "permutation_draws": "of the randomisation test",
+    "permutation_seed": "of the randomisation test",
+    "missed_after_dropout_counts": "urine tests missed after drop-out count as lapses",
+    "residuals": "independent; ar1: AR(1) within the study day; day: with an intercept of each day",
+}

@@ -1,0 +1,111 @@
+"""Options of a plan, through `manage.py compare --plan` on golden rows in the database."""
+
+import json
+from io import StringIO
+from typing import Any
+
+import numpy as np
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from analytics.card_table import card_table
+from analytics.comparison import ComparisonImpossible, compare
+from analytics.plan import Plan
+from analytics.plan_memory import memory_of
+from analytics.plan_sums import Sources, gram_of
+from analytics.plans import save
+from analytics.serial import Days, Neighbours
+from ema.audit import COMMAND
+from ema.models import Study
+from tests.analytics.answers import make_trial
+from tests.analytics.golden_trial import GOLDEN, golden_rows, golden_trial
+from tests.analytics.test_agreement import in_r
+
+pytestmark = pytest.mark.django_db
+SERIAL = {"ar1": "ar1_day", "day": "day"}
+
+
+def told(study: Study, **changes: Any) -> dict[str, Any]:
+    """The report of `manage.py compare --plan --json`; its table can be made."""
+    save(study=study, key="primary", plan=Plan(**changes), actor=COMMAND, now=timezone.now())
+    out = StringIO()
+    call_command("compare", study.slug, "--plan=primary", "--json", stdout=out, stderr=StringIO())
+    report: dict[str, Any] = json.loads(out.getvalue())
+    assert "nan" not in card_table(report).lower()
+    return report
+
+
+def serial_trial() -> Study:
+    rows = golden_rows("simulated_serial.csv")
+    return golden_trial(rows, ("control", "high"), day_of=lambda row: int(row["day"]))
+
+
+def agree(report: dict[str, Any], expected: dict[str, Any], names: dict[str, str]) -> None:
+    """Estimates and the model's errors are R's."""
+    found = {one["term"]: one for one in report["fixed"]}
+    ours = [found[in_r(term, names)] for term in expected["terms"]]
+    assert len(found) == len(ours)
+    np.testing.assert_allclose(
+        [one["estimate"] for one in ours], expected["estimate"], rtol=1e-5, atol=1e-7
+    )
+    errors = [one["model_standard_error"] for one in ours]
+    np.testing.assert_allclose(errors, expected["se"], rtol=1e-5)
+    assert report["log_likelihood"] == pytest.approx(expected["logLik"], abs=1e-6)
+
+
+@pytest.mark.parametrize("residuals", SERIAL)
+def test_residuals_that_remember_are_those_of_nlme_and_lme4(residuals: str) -> None:
+    golden = json.loads((GOLDEN / "serial.json").read_text(encoding="utf-8"))["cases"]
+    expected, report = golden[SERIAL[residuals]], told(serial_trial(), residuals=residuals)
+    agree(report, expected, {})
+    name = "phi" if residuals == "ar1" else "sd_day"
+    assert report["random"][name] == pytest.approx(expected[name], rel=1e-5)
+    assert report["random"]["sd_slope"] == pytest.approx(expected["sd"][1], rel=1e-5)
+    assert all(one["standard_error"] > 0 for one in report["contrasts"])
+    said = {"ar1": "AR(1) within the study day, φ", "day": "; days"}
+    assert said[residuals] in card_table(report)
+    assert "as known" in report["method"]
+    assert ("AR(1)" if residuals == "ar1" else "(1 | participant:day)") in report["formula"]
+
+
+def test_sums_made_in_the_database_are_those_of_rows() -> None:
+    study, rows = serial_trial(), golden_rows("simulated_serial.csv")
+    who, day = [row["id"] for row in rows], [int(row["day"]) for row in rows]
+    columns = {name: np.array([int(row[name]) for row in rows]) for name in ("stress", "craving")}
+    for residuals, parameter in (("ar1", 0.3), ("day", 0.6)):
+        sources = Sources(study, Plan(residuals=residuals))
+        ours = memory_of(sources, gram_of(sources))
+        kind = Neighbours if residuals == "ar1" else Days
+        theirs = kind.from_rows(who, day, columns)
+        assert isinstance(ours, kind)
+        one, other = ours.centred(parameter), theirs.centred(parameter)
+        np.testing.assert_allclose(one.ss, other.ss, rtol=1e-12, atol=1e-9)
+        assert one.log_det == pytest.approx(other.log_det)
+
+
+@pytest.mark.parametrize("residuals", ["ar1", "day"])
+def test_residuals_go_with_the_other_options(residuals: str) -> None:
+    report = told(
+        make_trial(),
+        residuals=residuals,
+        adjust_for=("study_day", "prompt_number"),
+        lag=1,
+        phases=("baseline",),
+    )
+    assert len(report["contrasts"]) == 1
+
+
+@pytest.mark.parametrize("residuals", ["ar1", "day"])
+def test_days_of_one_answer_each_remember_nothing(residuals: str) -> None:
+    rows = [row | {"day": str(at)} for at, row in enumerate(golden_rows("simulated_serial.csv"))]
+    study = golden_trial(rows[:80], ("control", "high"), day_of=lambda row: int(row["day"]) + 1)
+    stored = save(
+        study=study,
+        key="primary",
+        plan=Plan(residuals=residuals),
+        actor=COMMAND,
+        now=timezone.now(),
+    )
+    with pytest.raises(ComparisonImpossible, match="No study day of anybody has two usable"):
+        compare(study, stored)
