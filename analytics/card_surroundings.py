@@ -5,6 +5,7 @@ from typing import Any
 
 from analytics import card_sums, plan_sums
 from analytics.card_attempts import Warned, attempt
+from analytics.card_diagnostics import diagnostics
 from analytics.card_floor import (
     beside_companion,
     floor_warning,
@@ -13,15 +14,18 @@ from analytics.card_floor import (
 )
 from analytics.card_levels import by_level
 from analytics.items import StudyItem
+from analytics.mixed_model import Method
 from analytics.ordinal import MOST_LEVELS
-from analytics.plan_model import Pair, in_items
+from analytics.plan_model import Fitted, Pair, in_items
 from analytics.plan_sums import Counted, Sources
 from analytics.software import software
 from analytics.trial import Trial
+from analytics.wording import p_value
 
 
 def add_surroundings(
     report: dict[str, Any],
+    fitted: Fitted,
     sources: Sources,
     counted: Counted,
     trial: Trial,
@@ -29,7 +33,7 @@ def add_surroundings(
     *,
     companion: bool = False,
 ) -> None:
-    """Floor and ceiling, compliance, levels, the companion, and what to be warned of.
+    """Floor and ceiling, compliance, levels, diagnostics, the companion, what to be warned of.
 
     The companion is fitted where the floor is suspected, where the outcome has few levels, and
     where it is asked for.
@@ -39,6 +43,10 @@ def add_surroundings(
     levels = plan_sums.levels_of(sources, [low for low, _ in ranges]) if ranges else []
     both = scales[sources.predictor], scales[sources.outcome]
     report["levels"] = by_level(levels, ranges, both, trial.groups, trial.arm_of)
+    rows = card_sums.row_sums_of(sources, [low for low, _ in ranges])
+    report["diagnostics"] = diagnostics(
+        fitted, rows, scales, ranges, trial.groups, Method(sources.plan.method), missing
+    )
     near_floor = floor_warning(report["arms"], sources.outcome)
     report["companion"] = None
     if near_floor or companion or has_few_levels(sources.items[sources.outcome]):
@@ -46,7 +54,7 @@ def add_surroundings(
             "The companion model", lambda: _companion(sources, trial), missing
         )
     warned = [beside_companion(near_floor, report)] if near_floor else []
-    warned += _left_out(report, trial)
+    warned += [*_left_out(report, trial), *_curved(report)]
     warned += [Warned("not_computed", said) for said in missing]
     report["warnings"] = [each.content() for each in warned]
     report["software"] = software()
@@ -81,6 +89,20 @@ def _left_out(report: Mapping[str, Any], trial: Trial) -> Iterable[Warned]:
                 f"{predictor} never varies within any participant of arm {arm}: it has no coupling."
             )
             yield Warned("constant_predictor", said)
+
+
+def _curved(report: Mapping[str, Any]) -> Iterable[Warned]:
+    """Where the outcome does not follow the predictor in a line (Bauer & Cai 2009)."""
+    curve = report["diagnostics"]["nonlinearity"]
+    if curve and "p" in curve and curve["p"] < 0.05:
+        way = "flattens" if curve["estimate"] < 0 else "steepens"
+        predictor = report["predictor"].replace("_", " ")
+        said = (
+            f"{report['outcome'].capitalize()} does not follow {predictor} in a line: it {way} "
+            f"as {predictor} rises (p {p_value(curve['p'])}). A curve can look like a moderator, "
+            "or like a difference between arms that differ in their range."
+        )
+        yield Warned("possible_curve", said)
 
 
 def has_few_levels(item: StudyItem) -> bool:

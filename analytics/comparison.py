@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from analytics import card, plan_sums, plans, sums
 from analytics import plan as plan_documents
+from analytics.card_provenance import data_digest, newest_snapshot
 from analytics.card_surroundings import add_surroundings
 from analytics.fixed_effects import within_arm_term
 from analytics.gram import Gram
@@ -67,8 +68,10 @@ def compare(
     report = _heading(study, stored, plan, pair, fitted, trial) | _model(
         fitted, plan, gram, sources, counted, trial, participants
     )
+    report["data_sha256"] = data_digest(gram, trial.arm_of)
+    report["snapshot"] = newest_snapshot(study)
     _add_differences(report, fitted, plan, trial, missing)
-    add_surroundings(report, sources, counted, trial, missing, companion=companion)
+    add_surroundings(report, fitted, sources, counted, trial, missing, companion=companion)
     return report
 
 
