@@ -78,7 +78,7 @@ def row_sums_of(sources: Sources, starts: Sequence[int]) -> RowSums:
 def _read(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> RowSums:
     """The statement's rows, column by column in its order."""
     codes, place, n, n_next, *sums = zip(*rows, strict=True)
-    columns = iter(_whole(sums, (len(sums), len(rows))))
+    columns = iter(whole_sums(sums, (len(sums), len(rows))))
     size = len(names)
     totals: Sums = np.stack([next(columns) for _ in names])
     products: Sums = np.empty((size, size, len(rows)), dtype=totals.dtype)  # type: ignore[assignment]

@@ -1,11 +1,11 @@
-"""The report card for a terminal, below the table of couplings and differences."""
+"""The report card as tables, for a terminal and for a page: what stands beside the differences."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from analytics.card_floor import odds_in_words
-from analytics.report import SIGN, comparison_table, grid
-from analytics.wording import p_value, percent, sentences
+from analytics.report import comparison_table, grid
+from analytics.wording import all_of, p_value, percent, sentences
 
 METHOD_NAMES = {
     "CR2": "CR2, Satterthwaite df",
@@ -13,6 +13,16 @@ METHOD_NAMES = {
     "kenward_roger": "Kenward–Roger",
 }
 Report = Mapping[str, Any]
+Rows = list[list[str]]
+
+
+class Table(NamedTuple):
+    """A table with what it is called, and sentences that belong below it."""
+
+    title: str
+    head: list[str]
+    rows: Rows
+    notes: tuple[str, ...] = ()
 
 
 def card_table(report: Report) -> str:
@@ -23,27 +33,51 @@ def card_table(report: Report) -> str:
         report["population"],
         "",
         comparison_table(report),
-        *details(report),
-        "",
-        *sentences(report),
-        *(one["sentence"] for one in report["warnings"]),
-        *report["notes"],
-        f"Plan {report['plan']['sha256']}; {report['software']}.",
     ]
-    return "\n".join(lines)
+    for table in details(report):
+        lines += ["", table.title, *grid(table.head, table.rows), *table.notes]
+    return "\n".join(
+        [
+            *lines,
+            "",
+            *sentences(report),
+            *(one["sentence"] for one in report["warnings"]),
+            *report["notes"],
+            *provenance(report),
+        ]
+    )
 
 
-def details(report: Report) -> Iterator[str]:
-    """What stands beside the couplings and the differences."""
-    yield from _arms(report)
-    yield from _methods(report)
-    yield from _several(report)
-    yield from _moderation(report)
-    yield from _companion(report)
+def details(report: Report) -> list[Table]:
+    """What stands beside the couplings and the differences; less for old frozen reports."""
+    if "plan" not in report:
+        return []
+    return [
+        _arms(report),
+        *(_contrast(one) for one in report["contrasts"]),
+        *_several(report),
+        *_moderation(report),
+        *_companion(report),
+        *_diagnostics(report),
+    ]
 
 
-def _arms(report: Report) -> Iterator[str]:
-    head = ["arm", "prompts", "at lowest", "at highest", "compliance"]
+def provenance(report: Report) -> list[str]:
+    """Of which plan, data and code a report is."""
+    if "plan" not in report:
+        return []
+    lines = [f"Plan {report['plan']['sha256']}; {report['software']}."]
+    if "data_sha256" in report:
+        lines.append(f"Data {report['data_sha256']} (SHA-256 of the sums by participant and arm).")
+    if snapshot := report.get("snapshot"):
+        lines.append(
+            f"Newest snapshot of the study: {snapshot['id']}, built {snapshot['built_at'][:16]} "
+            f"UTC, SHA-256 {snapshot['sha256']}."
+        )
+    return lines
+
+
+def _arms(report: Report) -> Table:
     rows = [
         [
             one["arm"] or "all participants",
@@ -54,96 +88,150 @@ def _arms(report: Report) -> Iterator[str]:
         ]
         for one in report["arms"]
     ]
-    yield from ["", *grid(head, rows)]
+    head = ["arm", "prompts", "at lowest", "at highest", "compliance"]
+    outcome = report["outcome"]
+    note = (
+        f"At lowest, at highest: of these prompts' {outcome}. Compliance: answered share of the "
+        "prompts that reached a phone."
+    )
+    return Table("Answers by arm", head, rows, (note,))
 
 
-def _methods(report: Report) -> Iterator[str]:
-    for one in report["contrasts"]:
-        yield from ["", f"{one['arm']} - {one['reference']} ({SIGN.lower()[:-1]})"]
-        head = ["method", "SE", "df", "p", "95 % interval"]
-        yield from grid(head, [_method(name, told) for name, told in one["methods"].items()])
-        for name, test in one["randomisation"].items():
-            if test:
-                yield (
-                    f"Randomisation test of {name.replace('_', ' ')}: p {p_value(test['p'])} "
-                    f"(B = {test['draws']}, seed {test['seed']}, n = {test['n']})"
-                )
-        moved = one["leave_one_out"]
-        yield (
-            f"Leaving one participant out: {moved['lowest']:.4f} (without "
-            f"{moved['lowest_without']}) to {moved['highest']:.4f} (without "
-            f"{moved['highest_without']})"
-        )
-        if one["standardised"] is not None:
-            yield f"Standardised difference: {one['standardised']:.4f} within-person SD per SD"
+def _contrast(one: Report) -> Table:
+    """A difference by every method, with what else is known of it."""
+    notes = []
+    for name, test in one["randomisation"].items():
+        if test:
+            notes.append(
+                f"Randomisation test of {name.replace('_', ' ')}: p {p_value(test['p'])} "
+                f"(B = {test['draws']}, seed {test['seed']}, n = {test['n']})."
+            )
+    moved = one["leave_one_out"]
+    notes.append(
+        f"Leaving one participant out: {moved['lowest']:.4f} (without "
+        f"{moved['lowest_without']}) to {moved['highest']:.4f} (without "
+        f"{moved['highest_without']})."
+    )
+    if one["standardised"] is not None:
+        notes.append(f"Standardised difference: {one['standardised']:.4f} within-person SD per SD.")
+    return Table(
+        f"{one['arm']} minus {one['reference']}, by method",
+        ["method", "SE", "df", "p", "95 % interval"],
+        [_method(name, told) for name, told in one["methods"].items()],
+        tuple(notes),
+    )
 
 
 def _method(name: str, told: Mapping[str, Any] | None) -> list[str]:
     if told is None:
-        return [METHOD_NAMES[name], "-", "-", "-", "-"]
-    low, high = told["interval"]
+        return [METHOD_NAMES[name], "–", "–", "–", "–"]
     error, df = f"{told['standard_error']:.4f}", f"{told['df']:.1f}"
-    return [METHOD_NAMES[name], error, df, p_value(told["p"]), f"{low:.4f} to {high:.4f}"]
+    return [METHOD_NAMES[name], error, df, p_value(told["p"]), _between(told["interval"])]
 
 
-def _several(report: Report) -> Iterator[str]:
+def _several(report: Report) -> Iterator[Table]:
     if not (several := report["several_arms"]):
         return
-    yield ""
-    if test := several["omnibus"]:
-        yield (
-            f"All arms equal (Kenward–Roger): F({test['numerator_df']}, {test['df']:.1f}) = "
-            f"{test['f']:.3f}, p {p_value(test['p'])}"
-        )
-    if test := several.get("omnibus_robust"):
-        yield (
-            f"All arms equal (CR2, approximate Hotelling): F({test['numerator_df']}, "
-            f"{test['df']:.1f}) = {test['f']:.3f}, p {p_value(test['p'])}"
-        )
-    for name, title in (
-        ("against_reference", "Against the reference, judged together (Dunnett)"),
-        ("all_pairs", "All pairs (Holm)"),
-    ):
-        if several[name]:
-            yield title
-            rows = [
-                [f"{one['arm']} - {one['other']}", f"{one['difference']:.4f}", p_value(one["p"])]
-                for one in several[name]
-            ]
-            yield from grid(["difference", "estimate", "p"], rows)
-    if trend := several["trend"]:
-        low, high = trend["interval"]
-        yield (
-            f"Trend per unit of dose: {trend['estimate']:.4f} ({low:.4f} to {high:.4f}), "
-            f"p {p_value(trend['p'])}"
-        )
-
-
-def _moderation(report: Report) -> Iterator[str]:
-    if report["moderation"]:
-        head = ["moderator of the difference", "F", "df", "p", "p (Holm)"]
-        yield from ["", *grid(head, [_moderator(one) for one in report["moderation"]])]
-
-
-def _moderator(one: Report) -> list[str]:
-    if (test := one["test"]) is None:
-        return [one["moderator"], "-", "-", "-", "-"]
-    df = f"{test['numerator_df']}, {test['df']:.1f}"
-    f, p, by_holm = f"{test['f']:.3f}", p_value(test["p"]), p_value(one["p_holm"])
-    return [one["moderator"], f, df, p, by_holm]
-
-
-def _companion(report: Report) -> Iterator[str]:
-    if companion := report["companion"]:
-        yield ""
-        yield f"Companion model, odds of {odds_in_words(report)} (below 1 = weaker coupling):"
-        rows = [
+    tests = [
+        ("Kenward–Roger", several["omnibus"]),
+        ("CR2, approximate Hotelling", several.get("omnibus_robust")),
+    ]
+    rows = [[name, *_f_test(test)] for name, test in tests if test]
+    if rows:
+        yield Table("Are all arms equal?", ["test", "F", "df", "p"], rows)
+    if several["against_reference"]:
+        yield Table(
+            "Against the reference, judged together (Dunnett)",
+            ["difference", "estimate", "p", "95 % interval"],
             [
-                f"{one['arm']} / {one['reference']}",
-                f"{one['ratio_of_odds_ratios']:.4f}",
-                p_value(one["p"]),
-                "{:.4f} to {:.4f}".format(*one["interval"]),
-            ]
-            for one in companion["contrasts"]
+                [*_pair(one), _between(one["interval"]) if one["interval"] else "–"]
+                for one in several["against_reference"]
+            ],
+        )
+    if several["all_pairs"]:
+        head = ["difference", "estimate", "p"]
+        yield Table("All pairs (Holm)", head, [_pair(one) for one in several["all_pairs"]])
+    if trend := several["trend"]:
+        row = [f"{trend['estimate']:.4f}", _between(trend["interval"]), p_value(trend["p"])]
+        yield Table(
+            "Trend per unit of dose", ["change of the coupling", "95 % interval", "p"], [row]
+        )
+
+
+def _pair(one: Report) -> list[str]:
+    return [f"{one['arm']} minus {one['other']}", f"{one['difference']:.4f}", p_value(one["p"])]
+
+
+def _moderation(report: Report) -> Iterator[Table]:
+    if report["moderation"]:
+        rows = [
+            [one["moderator"], *_f_test(one["test"]), p_value(one["p_holm"])]
+            if one["test"]
+            else [one["moderator"], "–", "–", "–", "–"]
+            for one in report["moderation"]
         ]
-        yield from grid(["ratio of odds ratios", "estimate", "p", "95 % interval"], rows)
+        what = "difference" if len(report["arms"]) > 1 else "coupling"
+        head = ["moderator", "F", "df", "p", "p (Holm)"]
+        yield Table(f"What changes the {what}", head, rows)
+
+
+def _f_test(test: Report) -> list[str]:
+    return [f"{test['f']:.3f}", f"{test['numerator_df']}, {test['df']:.1f}", p_value(test["p"])]
+
+
+def _companion(report: Report) -> Iterator[Table]:
+    if not (companion := report["companion"]):
+        return
+    own = companion["odds_ratio_in_reference"]
+    rows = [[f"in {report['reference'] or 'all participants'}", f"{own:.4f}", "–"]]
+    rows[0].append(_between(companion["interval"]))
+    rows += [
+        [
+            f"{one['arm']} relative to {one['reference']}",
+            f"{one['ratio_of_odds_ratios']:.4f}",
+            p_value(one["p"]),
+            _between(one["interval"]),
+        ]
+        for one in companion["contrasts"]
+    ]
+    predictor = report["predictor"].replace("_", " ")
+    notes = [f"Odds of {odds_in_words(report)}, times this per point of {predictor}."]
+    if companion["contrasts"]:
+        notes.append(
+            "Relative to the reference: a ratio of odds ratios, below 1 = weaker coupling."
+        )
+    title = f"Companion model: odds of {odds_in_words(report)}"
+    yield Table(title, ["odds ratio", "estimate", "p", "95 % interval"], rows, tuple(notes))
+
+
+def _diagnostics(report: Report) -> Iterator[Table]:
+    if not (found := report.get("diagnostics")):
+        return
+    rows = [
+        ["singular fit", "yes" if report["singular"] else "no"],
+        ["variance of the coupling at zero", "yes" if found["slope_variance_is_zero"] else "no"],
+    ]
+    rows += [
+        [
+            f"lag-1 autocorrelation of residuals, {all_of(one['arm'])}",
+            "–" if one["lag1"] is None else f"{one['lag1']:.3f} ({one['neighbours']} neighbours)",
+        ]
+        for one in found["residual_lag1"]
+    ]
+    predictor = report["predictor"].replace("_", " ")
+    if curve := found["nonlinearity"]:
+        told = f"{curve['estimate']:.6f}, p {p_value(curve['p'])}" if "p" in curve else "–"
+        rows.append([f"curve: {report['outcome']} per squared point of {predictor}", told])
+    yield Table("Does the model fit?", ["diagnostic", "found"], rows, tuple(_reading(report)))
+
+
+def _reading(report: Report) -> Iterator[str]:
+    yield (
+        "Residuals of neighbouring prompts of a day that resemble each other make the model's own "
+        "errors too small; CR2 does not rest on their being independent."
+    )
+    yield "A curve can look like a moderator, or like a difference between arms."
+
+
+def _between(ends: list[float]) -> str:
+    return "{:.4f} to {:.4f}".format(*ends)

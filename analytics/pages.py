@@ -1,5 +1,6 @@
 """The pages of investigators and statisticians, in the look of the operators' admin."""
 
+import re
 from typing import Any
 from urllib.parse import urlencode
 
@@ -12,7 +13,7 @@ from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_GET, require_POST
 
 from analytics.api.serializers import files_of
-from analytics.card_table import details
+from analytics.card_table import Table, details, provenance
 from analytics.comparison import ComparisonImpossible, freeze
 from analytics.datasets.snapshots import READERS, access_snapshots, request_snapshot
 from analytics.figures import coupling_heading
@@ -27,6 +28,7 @@ from ema.audit import Actor
 from ema.models import Study
 from ema.pages import answer_page, links_of, operators_page
 
+MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 KINDS = {"svg": "image/svg+xml", "csv": "text/csv; charset=utf-8"}
 
 
@@ -166,8 +168,17 @@ def _shown(report: dict[str, Any]) -> dict[str, Any]:
         "exclusions": exclusions(report),
         "contrasts": [one | {"p_value": p_value(one["p"])} for one in report["contrasts"]],
         "fixed": [one | {"p_value": p_value(one["p"])} for one in report["fixed"]],
-        "lines": list(details(report)) if "plan" in report else (),
+        "tables": [_with_minus(table) for table in details(report)],
+        "provenance": provenance(report),
     }
+
+
+def _with_minus(table: Table) -> Table:
+    """Numbers with a true minus sign, as everywhere on the page."""
+    return table._replace(
+        rows=[[MINUS.sub("−", cell) for cell in row] for row in table.rows],
+        notes=tuple(MINUS.sub("−", note) for note in table.notes),
+    )
 
 
 def _plan(study: Study, name: str) -> AnalysisPlan | None:

@@ -103,6 +103,11 @@ def _attenuation(one: Mapping[str, Any]) -> str:
     )
 
 
+def all_of(arm: str | None) -> str:
+    """An arm as a row is named by it."""
+    return arm or "all participants"
+
+
 def percent(share: float | None) -> str:
     """A share as people write it: 41 %, −3 %."""
     return "–" if share is None else f"{signed(100 * share, 0)} %"
