@@ -165,3 +165,14 @@ def test_the_newest_snapshot_is_named() -> None:
     report = compare(study)
     assert report["snapshot"]["sha256"] == "2" * 64
     assert "built 2026-03-04T08:00 UTC" in card_table(report)
+
+
+@pytest.mark.parametrize("residuals", ["ar1", "day"])
+def test_models_that_remember_have_residuals_and_no_curve(residuals: str) -> None:
+    study = make_trial(n=12, prompts=24)
+    estimate_couplings(timezone.now())
+    report = compare(study, planned(study, residuals=residuals))
+    assert -1 < report["diagnostics"]["residual_lag1"][0]["lag1"] < 1
+    assert report["diagnostics"]["nonlinearity"] is None
+    said = [one["sentence"] for one in report["warnings"] if one["code"] == "not_computed"]
+    assert any("it is made for independent residuals only" in one for one in said)
