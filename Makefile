@@ -49,7 +49,7 @@ bench: setup-dev ## measure speed as ratios in one run
 golden: ## make the reference numbers of the tests anew with R (lme4, lmerTest, pbkrtest, clubSandwich, nlme, mvtnorm, survival, ordinal)
 	@command -v Rscript >/dev/null || { echo 'make golden needs R: on Debian, apt-get install r-cran-lme4 r-cran-lmertest r-cran-pbkrtest r-cran-clubsandwich r-cran-nlme r-cran-numderiv r-cran-mvtnorm r-cran-survival r-cran-ordinal r-cran-jsonlite'; exit 1; }
 	Rscript tests/golden/r/simulate.R
-	for topic in linear multiplicity companion ordinal diagnostics serial survival; do Rscript tests/golden/r/$$topic.R || exit 1; done
+	for topic in linear multiplicity companion ordinal diagnostics serial survival plan_options; do Rscript tests/golden/r/$$topic.R || exit 1; done
 
 lock: setup-dev ## pin every dependency by hash (no addresses inside)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \

@@ -114,8 +114,11 @@ def has_few_levels(item: StudyItem) -> bool:
 
 def _companion(sources: Sources, trial: Trial) -> dict[str, Any]:
     """Of any of the outcome; of a higher answer where it has few levels. ValueError in words."""
-    if sources.plan.adjust_for or sources.plan.moderators:
-        raise ValueError("it is fitted for plans without adjustments and moderators only")
+    plan = sources.plan
+    if plan.adjust_for or plan.moderators or plan.quadratic:
+        raise ValueError(
+            "it is fitted for plans without adjustments, moderators and quadratic terms only"
+        )
     scale, arms = sources.scales()[sources.predictor], (trial.arm_of, trial.reference)
     try:
         if has_few_levels(sources.items[sources.outcome]):

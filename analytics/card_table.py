@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from analytics.card_floor import odds_in_words
+from analytics.card_options import option_tables
 from analytics.report import comparison_table, grid
 from analytics.wording import all_of, p_value, percent, sentences
 
@@ -57,6 +58,7 @@ def details(report: Report) -> list[Table]:
         *(_contrast(one) for one in report["contrasts"]),
         *_several(report),
         *_moderation(report),
+        *(Table(*told) for told in option_tables(report)),
         *_companion(report),
         *_diagnostics(report),
     ]

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 
 from analytics import card, plan_sums, plans, sums
 from analytics import plan as plan_documents
+from analytics.card_options import quadratic
 from analytics.card_provenance import data_digest, newest_snapshot
 from analytics.card_surroundings import add_surroundings
 from analytics.fixed_effects import within_arm_term
@@ -307,10 +308,11 @@ def _heading(
 def _estimand(plan: Plan, pair: Pair) -> str:
     where = f"in phase {', '.join(plan.phases)}" if plan.phases else "in all phases"
     when = " at the prompt before on the same day" if plan.lag else ""
+    there = " (the slope at that mean, beside its square)" if plan.quadratic else ""
     return (
         f"Coupling: by how many points {plan.outcome} rises within a person when {plan.predictor}"
-        f"{when} is one point above that person's own mean, {where}; compared between arms as "
-        "allocated. A negative difference means a weaker coupling."
+        f"{when} is one point above that person's own mean{there}, {where}; compared between "
+        "arms as allocated. A negative difference means a weaker coupling."
     )
 
 
@@ -366,6 +368,7 @@ def _add_differences(
         one.update(added)
     report["several_arms"] = card.several_arms(fitted, plan, main, missing)
     report["moderation"] = card.moderation(fitted, main, missing)
+    report["quadratic"] = quadratic(report, fitted, plan, main, missing)
 
 
 def _arms_named(keys: Sequence[str]) -> str:

@@ -17,6 +17,7 @@ from analytics.moments import Label, Within
 from analytics.summing import Floats
 
 INTERCEPT, WITHIN, BETWEEN = "intercept", "stress_within", "stress_between"
+SQUARE = f"{WITHIN}^2"
 
 
 def arm_term(arm: str) -> str:
@@ -115,6 +116,16 @@ def in_context(
     return by_arm(f"{name}_within", terms.within(name), arm_of, levels) | by_arm(
         f"{WITHIN}:{name}_within", terms.product(predictor, name), arm_of, levels
     )
+
+
+def squared(
+    centred: Centred, arm_of: tuple[str, ...], levels: tuple[str, ...], predictor: str = "stress"
+) -> dict[str, Term]:
+    """stress_within² × arm: then stress_within is the slope at the own mean.
+
+    Needs the sums of the row function ``predictor*predictor``.
+    """
+    return by_arm(SQUARE, Terms(centred).product(predictor, predictor), arm_of, levels)
 
 
 def refuse_hopeless(within: Within) -> None:

@@ -23,7 +23,7 @@ from analytics.plan_fields import (
 )
 from ema.submissions import Fault
 
-LATER = ("residuals",)
+LATER = ("residuals", "quadratic")
 
 
 @dataclass(frozen=True)
@@ -53,6 +53,7 @@ class Plan:
     lag 1: the predictor is that of the prompt before on the same study day, if it was answered.
     doses: by arm, for a trend. missed_after_dropout_counts: urine tests missed after drop-out are
     lapses. residuals: independent, AR(1) within a study day, or with an intercept of each day.
+    quadratic: also the predictor's square, by arm.
     """
 
     title: str = ""
@@ -69,6 +70,7 @@ class Plan:
     permutation_seed: int = 1
     missed_after_dropout_counts: bool = True
     residuals: str = INDEPENDENT
+    quadratic: bool = False
 
     @property
     def options(self) -> list[str]:

@@ -169,4 +169,5 @@ FIELDS: dict[str, Callable[[Any, str], Faults]] = {
     "permutation_seed": _whole(0, MOST_SEED),
     "missed_after_dropout_counts": _yes_no,
     "residuals": _one_of("Residuals are", RESIDUALS),
+    "quadratic": _yes_no,
 }

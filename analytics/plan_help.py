@@ -16,4 +16,5 @@ HELP = {
     "permutation_seed": "of the randomisation test",
     "missed_after_dropout_counts": "urine tests missed after drop-out count as lapses",
     "residuals": "independent; ar1: AR(1) within the study day; day: with an intercept of each day",
+    "quadratic": "also the square of the predictor (about the own mean), by arm",
 }

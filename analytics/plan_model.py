@@ -15,6 +15,7 @@ from analytics.fixed_effects import (
     coupling_design,
     in_context,
     moderated,
+    squared,
 )
 from analytics.gram import Centred, Gram
 from analytics.mixed_model import Combination, MixedModel, fit_design
@@ -142,6 +143,7 @@ def formula(plan: Plan, pair: Pair, has_arms: bool, moderations: Sequence[str]) 
     within = f"{pair.predictor}_within"
     parts = [f"{within} * arm" if has_arms else within, f"{pair.predictor}_between"]
     by = " * arm" if has_arms else ""
+    parts += [f"I({within}^2){by}"] if plan.quadratic else []
     parts += [f"{within} * {name}{by}" for name in moderations]
     parts += [
         f"previous_{plan.outcome}" if name == "previous_outcome" else name
@@ -169,6 +171,8 @@ def _also(
     for each in plan.moderators:
         if each.kind == MOMENT:
             also |= in_context(centred, f"@{each.item}", of, levels, pair.predictor)
+    if plan.quadratic:
+        also |= squared(centred, of, levels, pair.predictor)
     return also
 
 

@@ -137,6 +137,9 @@ class Sources:
                 found[f"@{WEEKDAY}_{day}"] = f"(extract(isodow FROM study_on) = {day})::int::bigint"
         if PREVIOUS_OUTCOME in plan.adjust_for:
             found[f"@previous_{plan.outcome}"] = self._at(plan.outcome, lagged=True)
+        if plan.quadratic:
+            here = found[self.predictor]
+            found[product_of(self.predictor, self.predictor)] = f"{here} * {here}"
         for item in self.context:
             here, with_it = self._at(plan.predictor), self._at(item)
             found[f"@{item}"] = with_it

@@ -107,6 +107,7 @@ def test_a_plan_survives_being_written_and_read() -> None:
         method="kenward_roger",
         permutation_seed=7,
         residuals="ar1",
+        quadratic=True,
     )
     assert read_text(plans.canonical(plan)) == plan
 
@@ -138,6 +139,7 @@ def test_a_plan_survives_being_written_and_read() -> None:
         ("missed_after_dropout_counts", None, "/missed_after_dropout_counts", "true or false"),
         ("residuals", "white", "/residuals", "one of independent, ar1, day"),
         ("residuals", [], "/residuals", "one of independent, ar1, day"),
+        ("quadratic", 1, "/quadratic", "true or false"),
         ("colour", "red", "/colour", "There is no field 'colour'"),
         ("title", "a\nb", "/title", "one line"),
     ],

@@ -18,9 +18,9 @@ from analytics.plans import save
 from analytics.serial import Days, Neighbours
 from ema.audit import COMMAND
 from ema.models import Study
-from tests.analytics.answers import make_trial
-from tests.analytics.golden_trial import GOLDEN, golden_rows, golden_trial
-from tests.analytics.test_agreement import in_r
+from tests.analytics.answers import add_participant, answer, make_study, make_trial
+from tests.analytics.golden_trial import golden_rows, golden_trial
+from tests.analytics.test_agreement import golden, in_r
 
 pytestmark = pytest.mark.django_db
 SERIAL = {"ar1": "ar1_day", "day": "day"}
@@ -51,13 +51,17 @@ def agree(report: dict[str, Any], expected: dict[str, Any], names: dict[str, str
     )
     errors = [one["model_standard_error"] for one in ours]
     np.testing.assert_allclose(errors, expected["se"], rtol=1e-5)
+    if "CR2" in expected:
+        robust = [one["standard_error"] for one in ours]
+        np.testing.assert_allclose(robust, expected["CR2"]["se"], rtol=1e-6)
+        np.testing.assert_allclose([one["df"] for one in ours], expected["CR2"]["df"], rtol=1e-5)
     assert report["log_likelihood"] == pytest.approx(expected["logLik"], abs=1e-6)
 
 
 @pytest.mark.parametrize("residuals", SERIAL)
 def test_residuals_that_remember_are_those_of_nlme_and_lme4(residuals: str) -> None:
-    golden = json.loads((GOLDEN / "serial.json").read_text(encoding="utf-8"))["cases"]
-    expected, report = golden[SERIAL[residuals]], told(serial_trial(), residuals=residuals)
+    expected = golden("serial.json")[SERIAL[residuals]]
+    report = told(serial_trial(), residuals=residuals)
     agree(report, expected, {})
     name = "phi" if residuals == "ar1" else "sd_day"
     assert report["random"][name] == pytest.approx(expected[name], rel=1e-5)
@@ -67,6 +71,54 @@ def test_residuals_that_remember_are_those_of_nlme_and_lme4(residuals: str) -> N
     assert said[residuals] in card_table(report)
     assert "as known" in report["method"]
     assert ("AR(1)" if residuals == "ar1" else "(1 | participant:day)") in report["formula"]
+
+
+def test_quadratic_stress_is_that_of_lme4_and_clubsandwich() -> None:
+    rows = golden_rows("simulated.csv")
+    study = golden_trial(
+        rows, ("control", "high", "low"), day_of=lambda row: int(row["time"]) // 10 + 1
+    )
+    expected = golden("plan_options.json")["quadratic"]
+    report = told(study, quadratic=True)
+    agree(report, expected, {"I(w^2)": "stress_within^2"})
+    found = report["quadratic"]
+    assert [one["term"] for one in found["terms"]] == [
+        "stress_within^2",
+        "stress_within^2:arm[high]",
+        "stress_within^2:arm[low]",
+    ]
+    theirs = expected["CR2"]["omnibus"]
+    assert found["test"]["f"] == pytest.approx(theirs["F"], rel=1e-5)
+    assert found["test"]["df"] == pytest.approx(theirs["ddf"], rel=1e-5)
+    assert "I(stress_within^2) * arm" in report["formula"]
+    assert "stress_within^2:arm[high]" in card_table(report)
+
+
+def bent_trial() -> Study:
+    """Craving bends over stress alike in both arms; stress is skewed in the second."""
+    study, draw = make_study(), np.random.default_rng(5)
+    for i in range(16):
+        if i % 2:
+            stress = np.clip(np.rint(20 + draw.exponential(14, 40)), 0, 100)
+        else:
+            stress = np.clip(np.rint(draw.normal(50, 14, 40)), 0, 100)
+        away = stress - stress.mean()
+        craving = np.rint(20 + 0.3 * away + 0.01 * away**2 + draw.normal(0, 2, 40))
+        answer(
+            add_participant(study, f"P{i:02}", ("placebo", "clonidine")[i % 2]),
+            [(int(x), int(y)) for x, y in zip(stress, craving, strict=True)],
+        )
+    return study
+
+
+def test_a_bend_over_skewed_stress_is_not_taken_for_a_difference() -> None:
+    study = bent_trial()
+    bent, straight = told(study, quadratic=True), told(study, phases=("baseline",))
+    assert straight["contrasts"][0]["interval"][0] > 0.15
+    assert bent["contrasts"][0]["difference"] == pytest.approx(0, abs=0.05)
+    assert bent["quadratic"]["terms"][0]["estimate"] == pytest.approx(0.01, abs=0.001)
+    assert bent["quadratic"]["test"]["p"] > 0.05
+    assert straight["quadratic"] is None
 
 
 def test_sums_made_in_the_database_are_those_of_rows() -> None:
