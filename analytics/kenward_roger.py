@@ -48,7 +48,7 @@ class KenwardRoger(NamedTuple):
         """F test that the m contrasts (m × p) of full rank, estimated so, are all zero."""
         m = len(contrasts)
         a1, a2 = self._a1_a2(contrasts)
-        scale, df = _approximation(m, a1, a2)
+        scale, df = approximation(m, a1, a2)
         covariance = sigma2 * contrasts @ self.adjusted @ contrasts.T
         wald = float(estimates @ np.linalg.solve(covariance, estimates))
         f = scale * wald / m
@@ -56,7 +56,7 @@ class KenwardRoger(NamedTuple):
 
     def df(self, contrast: Floats) -> float:
         """The degrees of freedom of one contrast (length p)."""
-        return _approximation(1, *self._a1_a2(contrast[None]))[1]
+        return approximation(1, *self._a1_a2(contrast[None]))[1]
 
     def _a1_a2(self, contrasts: Floats) -> tuple[float, float]:
         inner = np.linalg.solve(contrasts @ self.model @ contrasts.T, contrasts)
@@ -96,7 +96,7 @@ def _second_moments(summaries: Summaries, theta: Floats, components: Floats) -> 
     return total
 
 
-def _approximation(q: int, a1: float, a2: float) -> tuple[float, float]:
+def approximation(q: int, a1: float, a2: float) -> tuple[float, float]:
     """The scale of F and its denominator df: Kenward & Roger (1997), section 4."""
     b = (a1 + 6 * a2) / (2 * q)
     g = ((q + 1) * a1 - (q + 4) * a2) / ((q + 2) * a2)

@@ -92,14 +92,18 @@ def trend(model: MixedModel, doses: Mapping[str, float], method: Method = Method
         raise ValueError(f"arm {lacking[0]} has no dose")
     if empty := [arm for arm in model.arms[1:] if within_arm_term(arm) not in model.terms]:
         raise ValueError(f"arm {empty[0]} has no coupling, so there is no trend over doses")
-    dose = np.array([doses[arm] for arm in model.arms])
-    away = dose - dose.mean()
-    if not away.any():
-        raise ValueError("all arms have the same dose, so there is no trend")
-    score = away / (away @ away)
+    score = trend_score([doses[arm] for arm in model.arms])
     # Scores add to zero, so the reference's own coupling drops out of Σ score × coupling.
     weights = {within_arm_term(a): float(s) for a, s in zip(model.arms[1:], score[1:], strict=True)}
     return model.contrast(weights, method)
+
+
+def trend_score(doses: Sequence[float]) -> Floats:
+    """The weight of each arm's coupling in the slope of the line through them."""
+    away = np.array(doses) - np.mean(doses)
+    if not away.any():
+        raise ValueError("all arms have the same dose, so there is no trend")
+    return np.asarray(away / (away @ away))
 
 
 def difference(model: MixedModel, arm: str, other: str) -> Combination:

@@ -33,6 +33,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Integers = NDArray[np.int64]
 Booleans = NDArray[np.bool_]
+Places = NDArray[np.intp] | slice
 
 SLOPE, SLOPE_SD = 0.45, 0.15  # craving points per stress point
 MIDDLE_WEEK = 7.0  # when the mean of craving is 4 before clipping
@@ -117,6 +118,10 @@ class Course(NamedTuple):
     rest: Floats
     answered: Booleans
 
+    def of(self, who: Places) -> "Course":
+        """Of some people."""
+        return Course(self.stress[who], self.pain[who], self.rest[who], self.answered[who])
+
 
 def draw_people(
     rng: Generator, treated: Sequence[bool], effect: Effect = PUBLISHED, shape: Shape = USUAL
@@ -180,10 +185,15 @@ def craving_of(mean: Floats, slope: Floats, course: Course) -> Floats:
     return np.asarray(mean[:, None] + slope[:, None] * course.stress + course.rest)
 
 
-def rated(latent: Floats, bounded: bool = True) -> Integers:
+def points(latent: Floats, bounded: bool = True) -> Floats:
     """Whole points; on the scale from 0 to 100 unless they are not `bounded`."""
-    points = np.rint(latent)
-    return (np.clip(points, 0, 100) if bounded else points).astype(np.int64)
+    whole = np.rint(latent)
+    return np.clip(whole, 0, 100, out=whole) if bounded else whole
+
+
+def rated(latent: Floats, bounded: bool = True) -> Integers:
+    """`points` as integers."""
+    return points(latent, bounded).astype(np.int64)
 
 
 def draw_hours(
@@ -199,7 +209,8 @@ def draw_hours(
     gap = min(gap_h, length / prompts)
     drawn = np.sort(rng.random((*size, prompts)), axis=2) * (length - prompts * gap)
     turned = drawn + gap * np.arange(prompts) + rng.random((*size, 1)) * length
-    return np.asarray(start + np.sort(turned % length, axis=2)).reshape(size[0], -1)
+    turned -= length * (turned >= length)
+    return np.asarray(start + np.sort(turned, axis=2)).reshape(size[0], -1)
 
 
 def draw_urine(rng: Generator, people: People, days: Sequence[int]) -> list[list[str]]:
@@ -217,13 +228,23 @@ def draw_urine(rng: Generator, people: People, days: Sequence[int]) -> list[list
 
 def _wandering(rng: Generator, at: Floats, sd: float, time_constant_h: float) -> Floats:
     """An Ornstein–Uhlenbeck process at the instants `at` (P, T): it forgets with exp(−Δt/τ)."""
-    kept = np.exp(-np.diff(at, axis=1) / time_constant_h)
-    shocks = rng.normal(0, sd, at.shape)
-    shocks[:, 1:] *= np.sqrt(1 - kept**2)
-    rows, decay = np.ascontiguousarray(shocks.T), np.ascontiguousarray(kept.T)
-    for t in range(1, len(rows)):
-        rows[t] += decay[t - 1] * rows[t - 1]
-    return np.ascontiguousarray(rows.T)
+    kept = np.exp(np.diff(at, axis=1, prepend=-np.inf) / -time_constant_h)
+    return _walk(rng.normal(0, sd, at.shape) * np.sqrt(1 - kept**2), kept)
+
+
+def _walk(shocks: Floats, kept: Floats) -> Floats:
+    """x_t = kept_t x_{t−1} + shock_t along the second axis, in √T stretches side by side."""
+    people, length = shocks.shape
+    stretch = max(1, round(np.sqrt(length)))
+    many = -(-length // stretch)
+    room = ((0, 0), (0, many * stretch - length))
+    x, kept = (np.pad(each, room).reshape(people, many, stretch) for each in (shocks, kept))
+    for t in range(1, stretch):  # each as if it began at zero, and what is kept of what was before
+        x[:, :, t] += kept[:, :, t] * x[:, :, t - 1]
+        kept[:, :, t] *= kept[:, :, t - 1]
+    for later in range(1, many):
+        x[:, later] += kept[:, later] * x[:, later - 1, -1:]
+    return x.reshape(people, many * stretch)[:, :length]
 
 
 def _answered(rng: Generator, people: People, day: Integers) -> Booleans:

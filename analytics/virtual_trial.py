@@ -18,10 +18,13 @@ from scipy.special import expit
 
 from analytics import simulation
 from analytics.companion import Counts
+from analytics.many_designs import ManySums
 from analytics.moments import Moments
-from analytics.simulation import COMPLIANCE_SD, USUAL, Effect, Floats, Integers, Shape
+from analytics.simulation import COMPLIANCE_SD, USUAL, Effect, Floats, Integers, Places, Shape
 
 CONTROL = "control"
+NOTHING = Effect(0.0)
+EVERYBODY = slice(None)
 
 
 @dataclass(frozen=True)
@@ -105,17 +108,33 @@ class VirtualTrial:
         own = (self.people.slope - simulation.SLOPE) * spread / shapes[0].slope_sd
         self.people = replace(self.people, slope=simulation.SLOPE + own)
         self.bounded = shapes[0].bounded
+        self.dose = np.array(protocol.dose)[protocol.arm_index]
         day, hour = self._prompts(rng)
         self.course = simulation.draw_course(rng, self.people, day, hour, shapes[0])
         self.stress = simulation.rated(self.people.stress_mean[:, None] + self.course.stress)
 
+    def sums(self, effects: Sequence[Effect]) -> ManySums:
+        """Of stress and craving under each effect, by person (effects × P); whole numbers all.
+
+        Everybody is there, also without an answer. What no effect changes is summed once.
+        """
+        there = self.course.answered.astype(np.float64)
+        x = self.stress * there
+        once = there.sum(axis=1), x.sum(axis=1), np.einsum("ij,ij->i", x, x)
+        n, sum_x, sum_xx = (np.tile(each, (len(effects), 1)) for each in once)
+        with_y = np.tile(
+            _with_craving(x, self._craving(NOTHING, EVERYBODY) * there), (len(effects), 1, 1)
+        )
+        touched = np.flatnonzero(self.dose)
+        for place, effect in enumerate(effects):
+            y = self._craving(effect, touched) * there[touched]
+            with_y[place][:, touched] = _with_craving(x[touched], y)
+        sum_y, sum_xy, sum_yy = with_y.transpose(1, 0, 2)
+        return ManySums(n, sum_x, sum_y, sum_xx, sum_xy, sum_yy)
+
     def moments(self, effect: Effect) -> Moments:
-        """Sums of stress and craving by person; everybody is there, also without an answer."""
-        there, y = self.course.answered, self.craving(effect)
-        x, y = self.stress * there, y * there
-        sums = [np.einsum("ij,ij->i", a, b) for a, b in ((x, x), (x, y), (y, y))]
-        totals = x.sum(axis=1), y.sum(axis=1)
-        return Moments(tuple(range(len(x))), there.sum(axis=1), *totals, *sums)
+        """The sums under one effect, as a single fit takes them."""
+        return moments_of(self.sums([effect]), 0)
 
     def counts(self, effect: Effect) -> Counts:
         """How often craving was above zero at each stress, by person."""
@@ -125,10 +144,14 @@ class VirtualTrial:
 
     def craving(self, effect: Effect) -> Integers:
         """What people would answer at every prompt (P, T)."""
-        dose = np.array(self.protocol.dose)[self.protocol.arm_index]
-        slope = self.people.slope * (1 - effect.attenuation * dose)
-        mean = self.people.craving_mean + effect.arm_shift * dose
-        return simulation.rated(simulation.craving_of(mean, slope, self.course), self.bounded)
+        return self._craving(effect, EVERYBODY).astype(np.int64)
+
+    def _craving(self, effect: Effect, who: Places) -> Floats:
+        people, dose = self.people, self.dose[who]
+        slope = people.slope[who] * (1 - effect.attenuation * dose)
+        mean = people.craving_mean[who] + effect.arm_shift * dose
+        course = self.course.of(who)
+        return simulation.points(simulation.craving_of(mean, slope, course), self.bounded)
 
     def _prompts(self, rng: Generator) -> tuple[Integers, Floats]:
         """Days (1, 2, …) and hours of everybody's prompts (P, T)."""
@@ -142,6 +165,18 @@ class VirtualTrial:
             first += each.days
         hour = np.concatenate(hours, axis=1)
         return np.broadcast_to(np.concatenate(days), hour.shape), hour
+
+
+def moments_of(sums: ManySums, place: int) -> Moments:
+    """Those of one model among many."""
+    columns = (each[place].astype(np.int64) for each in sums)
+    n, x, y, xx, xy, yy = columns
+    return Moments(tuple(range(len(n))), n, x, y, xx, xy, yy)
+
+
+def _with_craving(x: Floats, y: Floats) -> Floats:
+    """Σy, Σxy and Σy² by person (3 × P)."""
+    return np.stack([y.sum(axis=1), *(np.einsum("ij,ij->i", each, y) for each in (x, y))])
 
 
 def trials(protocol: Protocol, seed: int, numbers: Iterator[int] | range) -> Iterator[VirtualTrial]:
