@@ -11,6 +11,11 @@ from analytics.plan_model import Fitted
 from analytics.wording import p_value
 
 Report = Mapping[str, Any]
+RULES = {
+    "compliance_50": "compliance of 50 % or more",
+    "compliance_33": "compliance of 33 % or more",
+    "compliance_adjusted": "adjusted for compliance",
+}
 Told = tuple[str, list[str], list[list[str]], tuple[str, ...]]  # title, head, rows, notes
 
 
@@ -38,6 +43,7 @@ def quadratic(
 def option_tables(report: Report) -> Iterator[Told]:
     """Tables of the card for what a plan asks for beside the standard analysis."""
     yield from _quadratic_table(report)
+    yield from _sensitivity_table(report)
 
 
 def _quadratic_table(report: Report) -> Iterator[Told]:
@@ -65,3 +71,30 @@ def _quadratic_table(report: Report) -> Iterator[Told]:
         rows,
         tuple(notes),
     )
+
+
+def _sensitivity_table(report: Report) -> Iterator[Told]:
+    if not (told := report.get("sensitivity")):
+        return
+    rows = [["as planned", str(report["n_participants"]), *_told(o)] for o in report["contrasts"]]
+    for one in told:
+        name, n = RULES[one["rule"]], str(one["n_participants"])
+        rows += [[name, n, *_told(each)] for each in one["contrasts"]]
+        rows += [[name, n, *"–––––"]] if one["not_computed"] else []
+    head = ["participants with", "n", "difference", "estimate", "SE", "p", "95 % interval"]
+    notes = [f"{RULES[one['rule']].capitalize()}: {one['not_computed']}" for one in told]
+    notes = [note for note, one in zip(notes, told, strict=True) if one["not_computed"]]
+    notes.append(
+        "Compliance is seen after allocation: leaving people out by it is a check, not an analysis."
+    )
+    yield "Sensitivity to compliance", head, rows, tuple(notes)
+
+
+def _told(one: Report) -> list[str]:
+    return [
+        f"{one['arm']} minus {one['reference']}",
+        f"{one['difference']:.4f}",
+        f"{one['standard_error']:.4f}",
+        p_value(one["p"]),
+        "{:.4f} to {:.4f}".format(*one["interval"]),
+    ]

@@ -30,6 +30,7 @@ from analytics.plan_memory import memory_of
 from analytics.plan_model import Fitted, Pair, fit_plan, formula
 from analytics.plan_sums import Counted, Sources, baseline_means
 from analytics.report import comparison_report
+from analytics.sensitivity import by_compliance
 from analytics.summing import Floats
 from analytics.trial import Trial
 from ema import audit
@@ -72,6 +73,15 @@ def compare(
     report["data_sha256"] = data_digest(gram, trial.arm_of)
     report["snapshot"] = newest_snapshot(study)
     _add_differences(report, fitted, plan, trial, missing)
+    report["sensitivity"] = None
+    if plan.compliance_sensitivity:
+        report["sensitivity"] = by_compliance(
+            gram,
+            traits,
+            plan_sums.compliance_of(sources),
+            lambda some, theirs, shared: _fit(plan, some, sources, pair, trial, theirs, shared),
+            Method(plan.method),
+        )
     add_surroundings(report, fitted, sources, counted, trial, missing, companion=companion)
     return report
 
@@ -244,6 +254,7 @@ def _fit(
     pair: Pair,
     trial: Trial,
     traits: Mapping[str, Mapping[str, Floats]],
+    shared: Mapping[str, Floats] | None = None,
 ) -> Fitted:
     try:
         fitted = fit_plan(
@@ -256,6 +267,7 @@ def _fit(
             all_arms=trial.arms if trial.reference else None,
             traits=traits,
             memory=memory_of(sources, gram),
+            shared=shared,
         )
     except ValueError as error:
         sentence = str(error)

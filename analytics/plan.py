@@ -23,7 +23,7 @@ from analytics.plan_fields import (
 )
 from ema.submissions import Fault
 
-LATER = ("residuals", "quadratic")
+LATER = ("residuals", "quadratic", "compliance_sensitivity")
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,7 @@ class Plan:
     doses: by arm, for a trend. missed_after_dropout_counts: urine tests missed after drop-out are
     lapses. residuals: independent, AR(1) within a study day, or with an intercept of each day.
     quadratic: also the predictor's square, by arm.
+    compliance_sensitivity: the difference also without those who answered little.
     """
 
     title: str = ""
@@ -71,6 +72,7 @@ class Plan:
     missed_after_dropout_counts: bool = True
     residuals: str = INDEPENDENT
     quadratic: bool = False
+    compliance_sensitivity: bool = False
 
     @property
     def options(self) -> list[str]:
@@ -80,9 +82,10 @@ class Plan:
     @property
     def is_of_moments(self) -> bool:
         """Whether the sums that are always kept, stress and craving by phase, are all it takes."""
+        more = [name for name in self.options if name != "compliance_sensitivity"]
         pair = (self.predictor, self.outcome) == ("stress", "craving")
         moments = {moderator.kind for moderator in self.moderators} <= {SITE}
-        return pair and moments and not (self.adjust_for or self.lag or self.options)
+        return pair and moments and not (self.adjust_for or self.lag or more)
 
     def content(self) -> dict[str, Any]:
         """The document that is hashed and kept."""

@@ -170,4 +170,5 @@ FIELDS: dict[str, Callable[[Any, str], Faults]] = {
     "missed_after_dropout_counts": _yes_no,
     "residuals": _one_of("Residuals are", RESIDUALS),
     "quadratic": _yes_no,
+    "compliance_sensitivity": _yes_no,
 }

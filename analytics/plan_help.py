@@ -17,4 +17,6 @@ HELP = {
     "missed_after_dropout_counts": "urine tests missed after drop-out count as lapses",
     "residuals": "independent; ar1: AR(1) within the study day; day: with an intercept of each day",
     "quadratic": "also the square of the predictor (about the own mean), by arm",
+    "compliance_sensitivity": "the difference also among those who answered at least 50 % and 33 % "
+    "of their prompts, and adjusted for compliance",
 }

@@ -100,16 +100,20 @@ def fit_plan(
     all_arms: Sequence[str] | None = None,
     traits: Mapping[str, Mapping[str, Floats]] | None = None,
     memory: Neighbours | Days | None = None,
+    shared: Mapping[str, Floats] | None = None,
 ) -> Fitted:
     """Fit it. ``traits``: by moderator, columns of a number per participant of the Gram.
 
-    ``memory``: of the same participants in the same order, for residuals that are not independent.
+    ``shared``: further such columns that change level and coupling alike in all arms. ``memory``:
+    of the same participants in the same order, for residuals that are not independent.
     Raises ValueError, in the plan's items, for data that hold no such model.
     """
     of, levels = arms_of(gram.participants, arm_of, reference, all_arms)
 
     def design_of(centred: Centred) -> Design:
         also = _also(plan, centred, pair, of, levels, traits or {})
+        for column, values in (shared or {}).items():
+            also |= moderated(centred, column, values, (), (), pair.predictor)
         x, y = pair.predictor, pair.outcome
         return coupling_design(centred, of, levels, predictor=x, outcome=y, also=also)
 

@@ -298,6 +298,11 @@ def answered_prompts(sources: Sources) -> dict[str, tuple[int, int]]:
     return {code: (sent, given) for code, sent, given in rows_of(ANSWERED, sources.params)}
 
 
+def compliance_of(sources: Sources) -> dict[str, float]:
+    """Each participant's answered share of the prompts that reached them."""
+    return {code: given / sent for code, (sent, given) in answered_prompts(sources).items()}
+
+
 def baseline_means(study: Study, item: str, phase: str) -> dict[str, float]:
     """Each participant's mean of an item over their answered random prompts in a phase."""
     sources = Sources(study, Plan(predictor=item, outcome=item, phases=(phase,)))

@@ -108,6 +108,7 @@ def test_a_plan_survives_being_written_and_read() -> None:
         permutation_seed=7,
         residuals="ar1",
         quadratic=True,
+        compliance_sensitivity=True,
     )
     assert read_text(plans.canonical(plan)) == plan
 
@@ -140,6 +141,7 @@ def test_a_plan_survives_being_written_and_read() -> None:
         ("residuals", "white", "/residuals", "one of independent, ar1, day"),
         ("residuals", [], "/residuals", "one of independent, ar1, day"),
         ("quadratic", 1, "/quadratic", "true or false"),
+        ("compliance_sensitivity", 50, "/compliance_sensitivity", "true or false"),
         ("colour", "red", "/colour", "There is no field 'colour'"),
         ("title", "a\nb", "/title", "one line"),
     ],

@@ -11,14 +11,16 @@ from django.utils import timezone
 
 from analytics.card_table import card_table
 from analytics.comparison import ComparisonImpossible, compare
+from analytics.mixed_model import Method, fit_mixed_model
+from analytics.moments import Moments
 from analytics.plan import Plan
 from analytics.plan_memory import memory_of
 from analytics.plan_sums import Sources, gram_of
 from analytics.plans import save
 from analytics.serial import Days, Neighbours
 from ema.audit import COMMAND
-from ema.models import Study
-from tests.analytics.answers import add_participant, answer, make_study, make_trial
+from ema.models import Allocation, Response, Study
+from tests.analytics.answers import add_participant, add_prompt, answer, make_study, make_trial
 from tests.analytics.golden_trial import golden_rows, golden_trial
 from tests.analytics.test_agreement import golden, in_r
 
@@ -119,6 +121,50 @@ def test_a_bend_over_skewed_stress_is_not_taken_for_a_difference() -> None:
     assert bent["quadratic"]["terms"][0]["estimate"] == pytest.approx(0.01, abs=0.001)
     assert bent["quadratic"]["test"]["p"] > 0.05
     assert straight["quadratic"] is None
+
+
+def some_answer_little(study: Study) -> list[str]:
+    """Every third participant gets twice as many prompts again, none of which they answer."""
+    people = list(study.participants.order_by("code")[::3])
+    for person in people:
+        for number in range(12, 36):
+            add_prompt(person, number)
+    return [person.code for person in people]
+
+
+def test_compliance_is_looked_at_beside_the_result() -> None:
+    study = make_trial(n=18)
+    few = some_answer_little(study)
+    report = told(study, compliance_sensitivity=True)
+    rows = {row["rule"]: row for row in report["sensitivity"]}
+    assert list(rows) == ["compliance_50", "compliance_33", "compliance_adjusted"]
+    assert [row["n_participants"] for row in rows.values()] == [12, 18, 18]
+    main = report["contrasts"][0]
+    assert rows["compliance_33"]["contrasts"][0]["difference"] == main["difference"]
+    assert rows["compliance_33"]["contrasts"][0]["interval"] == main["interval"]
+    arm_of = dict(Allocation.objects.values_list("participant__code", "arm__key"))
+    left = Response.objects.filter(participant__study=study).exclude(participant__code__in=few)
+    codes, x, y = zip(*left.values_list("participant__code", "stress", "craving"), strict=True)
+    model = fit_mixed_model(Moments.from_rows(codes, x, y), arm_of, "placebo")
+    (without,) = rows["compliance_50"]["contrasts"]
+    expected = model.contrasts_of([{"stress_within:arm[clonidine]": 1.0}], Method.CR2)[0]
+    assert without["difference"] == pytest.approx(expected.estimate, rel=1e-9)
+    assert without["standard_error"] == pytest.approx(expected.standard_error, rel=1e-9)
+    assert rows["compliance_adjusted"]["contrasts"][0]["difference"] != main["difference"]
+    assert "compliance of 50 % or more" in card_table(report)
+    assert "compliance" not in [one["term"] for one in report["fixed"]]
+
+
+def test_too_few_who_complied_are_said_in_words_beside_the_result() -> None:
+    study = make_trial(n=6)
+    for person in study.participants.order_by("code")[:4]:
+        for number in range(12, 48):
+            add_prompt(person, number)
+    report = told(study, compliance_sensitivity=True, residuals="ar1")
+    rows = {row["rule"]: row for row in report["sensitivity"]}
+    assert rows["compliance_50"]["contrasts"] == []
+    assert rows["compliance_50"]["not_computed"].endswith(".")
+    assert rows["compliance_50"]["not_computed"] in card_table(report)
 
 
 def test_sums_made_in_the_database_are_those_of_rows() -> None:
