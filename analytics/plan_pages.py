@@ -1,4 +1,4 @@
-"""The pages on which investigators and statisticians draft and lock analysis plans."""
+"""The pages on which investigators and statisticians draft, delete and lock analysis plans."""
 
 import json
 from typing import Any
@@ -12,7 +12,16 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from analytics.models import AnalysisPlan
 from analytics.plan import STANDARD, PlanRefused, read_text
 from analytics.plan_help import HELP
-from analytics.plans import PLANNERS, PlanLocked, UnknownPlan, lock, notes_on, plan_named, save
+from analytics.plans import (
+    PLANNERS,
+    PlanLocked,
+    UnknownPlan,
+    delete,
+    lock,
+    notes_on,
+    plan_named,
+    save,
+)
 from ema import access
 from ema.access import NoAccess
 from ema.audit import Actor
@@ -84,6 +93,23 @@ def lock_plan(request: HttpRequest, slug: str, key: str, version: int) -> HttpRe
             messages.success(request, f"{locked} is locked under {locked.sha256}.")
     except (PlanLocked, PlanRefused) as error:
         messages.error(request, f"Nothing was locked. {error}")
+    return redirect("analytics:plan", slug=slug, key=key, version=version)
+
+
+@require_POST
+@operators_page
+def delete_plan(request: HttpRequest, slug: str, key: str, version: int) -> HttpResponse:
+    study = _study(request, slug)
+    stored = _named(study, f"{key}@{version}")
+    try:
+        if "confirm" not in request.POST:
+            messages.error(request, "Nothing was deleted: tick the box to confirm.")
+        else:
+            delete(stored=stored, actor=_actor(request))
+            messages.success(request, f"The draft {stored} is deleted.")
+            return redirect("analytics:plans", slug=slug)
+    except PlanLocked as error:
+        messages.error(request, f"Nothing was deleted. {error}")
     return redirect("analytics:plan", slug=slug, key=key, version=version)
 
 

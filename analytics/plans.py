@@ -1,4 +1,4 @@
-"""Plan the analysis: draft, lock, and say whether a comparison was specified before.
+"""Plan the analysis: draft, delete drafts, lock, and say whether a comparison was specified before.
 
 A plan counts as specified before when it was locked before the arms were unmasked or, in an open
 study, before its first comparison was frozen.
@@ -89,6 +89,22 @@ def lock(*, stored: AnalysisPlan, actor: Actor, now: datetime) -> AnalysisPlan:
     draft.save(update_fields=["locked_at", "locked_by"])
     _record("plan.locked", draft, actor, draft.sha256)
     return draft
+
+
+@transaction.atomic
+def delete(*, stored: AnalysisPlan, actor: Actor) -> None:
+    """Take a draft away for good. Raises PlanLocked: a locked version stays."""
+    draft = AnalysisPlan.objects.select_for_update().select_related("study").get(pk=stored.pk)
+    if draft.locked_at is not None:
+        raise PlanLocked(f"Plan {draft} is locked, so it is never deleted.")
+    audit.record(
+        actor=actor,
+        action="plan.deleted",
+        subject=f"plan {draft}",
+        study=draft.study,
+        before={"version": draft.version, "sha256": draft.sha256, "content": draft.content},
+    )
+    draft.delete()
 
 
 def notes_on(stored: AnalysisPlan | None, study: Study) -> tuple[bool, list[str]]:

@@ -20,6 +20,11 @@ urlpatterns: list[URLPattern] = [
     path(
         "<slug:slug>/plans/<slug:key>/<int:version>/lock/", plan_pages.lock_plan, name="lock-plan"
     ),
+    path(
+        "<slug:slug>/plans/<slug:key>/<int:version>/delete/",
+        plan_pages.delete_plan,
+        name="delete-plan",
+    ),
     path("<slug:slug>/snapshots/", pages.snapshots, name="snapshots"),
     path("<slug:slug>/snapshots/request/", pages.ask_for_snapshot, name="ask-for-snapshot"),
 ]

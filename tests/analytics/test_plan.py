@@ -321,11 +321,51 @@ def test_a_plan_is_written_changed_and_locked_on_its_pages() -> None:
 
 
 @pytest.mark.django_db
+def test_a_draft_is_deleted_by_who_means_it_and_a_locked_plan_never() -> None:
+    study = make_study()
+    locked(study)
+    kept(study, all_pairs=True)
+    client, path = signed_in(study, "statistician"), f"{PLANS}primary/2/"
+    assert "Delete the draft primary v2" in client.get(path).content.decode()
+    assert "Delete" not in client.get(f"{PLANS}primary/1/").content.decode()
+    unsure = client.post(f"{path}delete/", follow=True).content.decode()
+    assert "Nothing was deleted: tick the box to confirm." in unsure
+    done = client.post(f"{path}delete/", {"confirm": "on"}, follow=True).content.decode()
+    assert "The draft primary v2 is deleted." in done
+    written = AuditEvent.objects.filter(action="plan.deleted").get()
+    assert written.before is not None
+    assert json.loads(written.before["content"])["all_pairs"] is True
+    assert written.subject == "plan primary v2"
+    refused = client.post(f"{PLANS}primary/1/delete/", {"confirm": "on"}, follow=True)
+    assert "Plan primary v1 is locked, so it is never deleted." in refused.content.decode()
+    assert client.post(f"{path}delete/", {"confirm": "on"}).status_code == 404
+    assert str(AnalysisPlan.objects.get()) == "primary v1"
+
+
+@pytest.mark.django_db
+def test_the_command_deletes_drafts_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    study = make_study()
+    kept(study)
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+    with pytest.raises(CommandError, match="Nothing was deleted"):
+        run("delete", "relief", "primary")
+    assert "The draft primary v1 is deleted." in run("delete", "relief", "primary", "--yes")
+    with pytest.raises(CommandError, match="no plan 'primary'"):
+        run("delete", "relief", "primary", "--yes")
+    locked(study)
+    with pytest.raises(CommandError, match="is locked, so it is never deleted"):
+        run("delete", "relief", "primary")
+    assert AnalysisPlan.objects.count() == 1
+
+
+@pytest.mark.django_db
 def test_who_writes_no_plan_finds_no_pages() -> None:
     study = make_study()
     kept(study)
     coordinator = signed_in(study, "coordinator")
     for path in (PLANS, f"{PLANS}write/", f"{PLANS}primary/1/"):
         assert coordinator.get(path).status_code == 404
-    assert coordinator.post(f"{PLANS}primary/1/lock/", {"confirm": "on"}).status_code == 404
+    for what in ("lock", "delete"):
+        tried = coordinator.post(f"{PLANS}primary/1/{what}/", {"confirm": "on"})
+        assert tried.status_code == 404
     assert AnalysisPlan.objects.get().locked_at is None

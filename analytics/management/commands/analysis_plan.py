@@ -1,4 +1,4 @@
-"""`manage.py analysis_plan list|show|import|lock`: what is to be compared, decided before."""
+"""`manage.py analysis_plan list|show|import|lock|delete`: what is compared, decided before."""
 
 import json
 import sys
@@ -13,7 +13,7 @@ from analytics import plan as plans
 from analytics.models import AnalysisPlan
 from analytics.plan import STANDARD, Plan, PlanRefused
 from analytics.plan_help import HELP
-from analytics.plans import PlanLocked, UnknownPlan, lock, notes_on, plan_named, save
+from analytics.plans import PlanLocked, UnknownPlan, delete, lock, notes_on, plan_named, save
 from ema.audit import COMMAND
 from ema.management.named import study_named
 from ema.models import Study
@@ -31,7 +31,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        does = parser.add_subparsers(dest="does", required=True, metavar="list|show|import|lock")
+        does = parser.add_subparsers(
+            dest="does", required=True, metavar="list|show|import|lock|delete"
+        )
         study: dict[str, Any] = {"metavar": "STUDY", "help": "the study's short name"}
         listing = does.add_parser("list", help="every version of a study's plans")
         listing.add_argument("study", **study)
@@ -54,10 +56,20 @@ class Command(BaseCommand):
         locking.add_argument("study", **study)
         locking.add_argument("plan", metavar="KEY", help="the plan's key")
         locking.add_argument("--yes", action="store_true", help="do not ask whether it is meant")
+        deleting = does.add_parser("delete", help="delete a draft; a locked version stays")
+        deleting.add_argument("study", **study)
+        deleting.add_argument("plan", metavar="KEY", help="the plan's key")
+        deleting.add_argument("--yes", action="store_true", help="do not ask whether it is meant")
 
     def handle(self, *args: Any, **options: Any) -> None:
         study = study_named(options["study"])
-        steps = {"list": self._list, "show": self._show, "import": self._import, "lock": self._lock}
+        steps = {
+            "list": self._list,
+            "show": self._show,
+            "import": self._import,
+            "lock": self._lock,
+            "delete": self._delete,
+        }
         try:
             steps[options["does"]](study, options)
         except UnknownPlan as error:
@@ -99,6 +111,15 @@ class Command(BaseCommand):
         locked = lock(stored=stored, actor=COMMAND, now=timezone.now())
         self.stdout.write(f"{locked} is locked under {locked.sha256}.")
         self.stdout.write("\n".join(notes_on(locked, study)[1]))
+
+    def _delete(self, study: Study, options: dict[str, Any]) -> None:
+        stored = plan_named(study, options["plan"])
+        if not options["yes"] and stored.locked_at is None:
+            typed = input(f"Delete the draft {stored} of study {study}? [y/N] ")
+            if typed.strip().lower() not in ("y", "yes"):
+                raise CommandError("Nothing was deleted.", returncode=1)
+        delete(stored=stored, actor=COMMAND)
+        self.stdout.write(f"The draft {stored} is deleted.")
 
 
 def _text_of(file: Path) -> str:
