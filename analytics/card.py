@@ -11,7 +11,7 @@ from analytics.card_attempts import attempt, content_of, estimates, test_of
 from analytics.fixed_effects import within_arm_term
 from analytics.kenward_roger import FTest
 from analytics.mixed_model import Combination, Estimate, Method
-from analytics.permutation import own_slopes, permutation_test, slope_scores
+from analytics.permutation import permutation_test, slope_scores
 from analytics.plan import Plan
 from analytics.plan_model import Fitted
 
@@ -44,9 +44,13 @@ def _difference(
 ) -> dict[str, Any]:
     model, within = fitted.model, fitted.design.pairs
     chosen = by_method[main][place] or by_method[Method.SATTERTHWAITE][place]
-    attenuated = attempt(
-        f"The attenuation under {arm}", lambda: effect_sizes.attenuation(model, arm, main), missing
-    )
+    attenuated = None
+    if fitted.is_parallel:
+        attenuated = attempt(
+            f"The attenuation under {arm}",
+            lambda: effect_sizes.attenuation(model, arm, main),
+            missing,
+        )
     moved = effect_sizes.influence(model, {within_arm_term(arm): 1.0})
     return {
         "methods": {str(each): content_of(found[place]) for each, found in by_method.items()},
@@ -68,7 +72,7 @@ def _randomisation(
     """Shuffled labels: of own slopes and, in a model of two arms alone, of the slopes' scores."""
     model = fitted.model
     of, codes = np.array(model.arm_of), model.participants
-    slopes, has = own_slopes(fitted.design.pairs)
+    slopes, has = fitted.own
     both = (of == arm) | (of == model.arms[0])
 
     def test(values: Any, chosen: Any) -> dict[str, Any] | None:
@@ -87,7 +91,7 @@ def _randomisation(
         return found and found._asdict()
 
     scores = None
-    if len(model.arms) == 2 and not fitted.moderations:
+    if len(model.arms) == 2 and fitted.is_parallel and not fitted.moderations:
         values = attempt("The score test", lambda: slope_scores(fitted.design), missing)
         scores = None if values is None else test(values, both)
     return {"own_slopes": test(slopes, both & has), "scores": scores}

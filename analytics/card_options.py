@@ -42,6 +42,7 @@ def quadratic(
 
 def option_tables(report: Report) -> Iterator[Told]:
     """Tables of the card for what a plan asks for beside the standard analysis."""
+    yield from _phases_table(report)
     yield from _quadratic_table(report)
     yield from _sensitivity_table(report)
 
@@ -98,3 +99,34 @@ def _told(one: Report) -> list[str]:
         p_value(one["p"]),
         "{:.4f} to {:.4f}".format(*one["interval"]),
     ]
+
+
+def _phases_table(report: Report) -> Iterator[Told]:
+    if not (since := report.get("baseline_phase")):
+        return
+    rows = [
+        [
+            one["arm"] or "all participants",
+            *_slope(one["baseline"]),
+            *_slope(one),
+            *_slope(one["change"]),
+        ]
+        for one in report["arms"]
+        if "change" in one
+    ]
+    head = [
+        "arm",
+        f"in {since}",
+        "95 % interval",
+        "after",
+        "95 % interval",
+        "change",
+        "95 % interval",
+    ]
+    note = "The arms' difference is that of the changes; couplings elsewhere are those after."
+    yield f"Coupling in phase {since} and after", head, rows, (note,)
+
+
+def _slope(one: Report) -> list[str]:
+    number = one["estimate"] if "estimate" in one else one["coupling"]
+    return [f"{number:.4f}", "{:.4f} to {:.4f}".format(*one["interval"])]

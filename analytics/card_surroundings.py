@@ -115,9 +115,10 @@ def has_few_levels(item: StudyItem) -> bool:
 def _companion(sources: Sources, trial: Trial) -> dict[str, Any]:
     """Of any of the outcome; of a higher answer where it has few levels. ValueError in words."""
     plan = sources.plan
-    if plan.adjust_for or plan.moderators or plan.quadratic:
+    if plan.adjust_for or plan.moderators or plan.quadratic or plan.baseline_phase:
         raise ValueError(
-            "it is fitted for plans without adjustments, moderators and quadratic terms only"
+            "it is fitted for plans without adjustments, moderators, quadratic terms and "
+            "baseline phase only"
         )
     scale, arms = sources.scales()[sources.predictor], (trial.arm_of, trial.reference)
     try:

@@ -25,6 +25,7 @@ from analytics.models import AnalysisPlan, Comparison
 from analytics.moments import Moments
 from analytics.personal import personal_couplings
 from analytics.plan import STANDARD, Plan
+from analytics.plan_change import add_phases
 from analytics.plan_fields import BASELINE, SITE
 from analytics.plan_memory import memory_of
 from analytics.plan_model import Fitted, Pair, fit_plan, formula
@@ -309,6 +310,7 @@ def _heading(
         "reference": trial.reference,
         "exploratory": is_exploratory,
         "notes": notes,
+        "baseline_phase": plan.baseline_phase or None,
         "predictor": pair.predictor,
         "outcome": pair.outcome,
         "estimand": _estimand(plan, pair),
@@ -321,10 +323,15 @@ def _estimand(plan: Plan, pair: Pair) -> str:
     where = f"in phase {', '.join(plan.phases)}" if plan.phases else "in all phases"
     when = " at the prompt before on the same day" if plan.lag else ""
     there = " (the slope at that mean, beside its square)" if plan.quadratic else ""
+    compared = "compared between arms as allocated. A negative difference means a weaker coupling."
+    if plan.baseline_phase:
+        compared = (
+            f"its change from phase {plan.baseline_phase} to the phases after is compared between "
+            "arms as allocated. A negative difference means a change towards a weaker coupling."
+        )
     return (
         f"Coupling: by how many points {plan.outcome} rises within a person when {plan.predictor}"
-        f"{when} is one point above that person's own mean{there}, {where}; compared between "
-        "arms as allocated. A negative difference means a weaker coupling."
+        f"{when} is one point above that person's own mean{there}, {where}; {compared}"
     )
 
 
@@ -356,6 +363,8 @@ def _model(
     )
     report["fixed"] = [one | {"term": fitted.named(one["term"])} for one in report["fixed"]]
     report["dropped"] = [fitted.named(term) for term in report["dropped"]]
+    if plan.baseline_phase:
+        add_phases(report, fitted.model, Method(plan.method))
     report["random"] |= fitted.remembered
     report["method"] += fitted.given
     of = trial.arm_of

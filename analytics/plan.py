@@ -23,7 +23,7 @@ from analytics.plan_fields import (
 )
 from ema.submissions import Fault
 
-LATER = ("residuals", "quadratic", "compliance_sensitivity")
+LATER = ("residuals", "quadratic", "compliance_sensitivity", "baseline_phase")
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,7 @@ class Plan:
     lapses. residuals: independent, AR(1) within a study day, or with an intercept of each day.
     quadratic: also the predictor's square, by arm.
     compliance_sensitivity: the difference also without those who answered little.
+    baseline_phase: arms are compared in how the coupling changed from there on.
     """
 
     title: str = ""
@@ -73,6 +74,7 @@ class Plan:
     residuals: str = INDEPENDENT
     quadratic: bool = False
     compliance_sensitivity: bool = False
+    baseline_phase: str = ""
 
     @property
     def options(self) -> list[str]:

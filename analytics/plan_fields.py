@@ -57,6 +57,19 @@ def _together(document: dict[str, Any]) -> Faults:
         if momentary and lagged:
             said = 'An item of the moment goes with "lag": 0 only.'
             yield Fault(f"/moderators/{number}/kind", said)
+    if document.get("baseline_phase"):
+        yield from _with_baseline(document)
+
+
+def _with_baseline(document: dict[str, Any]) -> Faults:
+    phases, baseline = document.get("phases"), document["baseline_phase"]
+    if isinstance(phases, list) and phases and not (baseline in phases and len(phases) > 1):
+        said = "Phases must hold the baseline phase and another; an empty list is all of them."
+        yield Fault("/phases", said)
+    for name in ("moderators", "quadratic"):
+        if document.get(name):
+            said = f"A difference-in-differences goes without {name}: leave out one of the two."
+            yield Fault(f"/{name}", said)
 
 
 def _item(value: Any, at: str) -> Faults:
@@ -78,6 +91,11 @@ def _phases(value: Any, at: str) -> Faults:
             yield Fault(f"{at}/{number}", "Name a phase by its key.")
         elif key in value[:number]:
             yield Fault(f"{at}/{number}", f"Phase {key} is there twice.")
+
+
+def _phase(value: Any, at: str) -> Faults:
+    if not isinstance(value, str) or (value and not KEY.fullmatch(value)):
+        yield Fault(at, 'Name a phase by its key, or "" for none.')
 
 
 def _adjust_for(value: Any, at: str) -> Faults:
@@ -171,4 +189,5 @@ FIELDS: dict[str, Callable[[Any, str], Faults]] = {
     "residuals": _one_of("Residuals are", RESIDUALS),
     "quadratic": _yes_no,
     "compliance_sensitivity": _yes_no,
+    "baseline_phase": _phase,
 }

@@ -19,4 +19,6 @@ HELP = {
     "quadratic": "also the square of the predictor (about the own mean), by arm",
     "compliance_sensitivity": "the difference also among those who answered at least 50 % and 33 % "
     "of their prompts, and adjusted for compliance",
+    "baseline_phase": "a phase's key: arms are compared in how the coupling changed from there on "
+    "(difference-in-differences)",
 }

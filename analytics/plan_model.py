@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from analytics.design import Design, Term, Terms
 from analytics.fixed_effects import (
@@ -19,7 +20,9 @@ from analytics.fixed_effects import (
 )
 from analytics.gram import Centred, Gram
 from analytics.mixed_model import Combination, MixedModel, fit_design
+from analytics.permutation import own_slopes
 from analytics.plan import Plan
+from analytics.plan_change import change_design, own_changes, refuse_one_phase, reported
 from analytics.plan_fields import AR1, DAY, MOMENT
 from analytics.serial import Days, Neighbours, fit_ar1, fit_days
 from analytics.summing import Floats
@@ -41,6 +44,8 @@ GIVEN = {
     "estimated by REML, as known",
 }
 
+CHANGES = "; people do not differ in their changes for this model, which CR2 alone allows for"
+
 
 @dataclass(frozen=True)
 class Pair:
@@ -54,7 +59,8 @@ class Pair:
 class Fitted:
     """A model with its design; `moderations`: by moderator, the terms that are its tests.
 
-    `remembered`: φ of AR(1) or the SD of days, by the name a report gives it.
+    `remembered`: φ of AR(1) or the SD of days, by the name a report gives it. `own`: everybody's
+    own number that a randomisation test compares, and who has one.
     """
 
     model: MixedModel
@@ -62,15 +68,23 @@ class Fitted:
     pair: Pair
     moderations: Mapping[str, Sequence[Combination]]
     remembered: Mapping[str, float]
+    plan: Plan
+    own: tuple[Floats, NDArray[np.bool_]]
 
     @property
     def given(self) -> str:
         """What the report's method is to add."""
-        return "".join(GIVEN[name] for name in self.remembered)
+        given = "".join(GIVEN[name] for name in self.remembered)
+        return given + (CHANGES if self.plan.baseline_phase else "")
+
+    @property
+    def is_parallel(self) -> bool:
+        """Whether arms are compared in their couplings, and not in changes of them."""
+        return not self.plan.baseline_phase
 
     def named(self, text: str) -> str:
         """The engine's terms and sentences, in the plan's items."""
-        return in_items(text, self.pair)
+        return in_items(reported(text) if self.plan.baseline_phase else text, self.pair)
 
 
 def in_items(text: str, pair: Pair) -> str:
@@ -114,15 +128,22 @@ def fit_plan(
         also = _also(plan, centred, pair, of, levels, traits or {})
         for column, values in (shared or {}).items():
             also |= moderated(centred, column, values, (), (), pair.predictor)
+        make = change_design if plan.baseline_phase else coupling_design
         x, y = pair.predictor, pair.outcome
-        return coupling_design(centred, of, levels, predictor=x, outcome=y, also=also)
+        return make(centred, of, levels, predictor=x, outcome=y, also=also)
 
     try:
+        if plan.baseline_phase:
+            refuse_one_phase(gram, of, levels, plan.baseline_phase)
         model, design, remembered = _fit(gram, scales, memory, design_of)
     except ValueError as error:
-        raise ValueError(in_items(str(error), pair)) from error
-    tested = _tested(plan, traits or {})
-    return Fitted(model, design, pair, _moderations(tested, levels, model), remembered)
+        said = reported(str(error)) if plan.baseline_phase else str(error)
+        raise ValueError(in_items(said, pair)) from error
+    tested = _moderations(_tested(plan, traits or {}), levels, model)
+    own = own_slopes(design.pairs)
+    if plan.baseline_phase:
+        own = own_changes(gram, pair.predictor, pair.outcome)
+    return Fitted(model, design, pair, tested, remembered, plan, own)
 
 
 def _fit(
@@ -145,7 +166,8 @@ def _fit(
 def formula(plan: Plan, pair: Pair, has_arms: bool, moderations: Sequence[str]) -> str:
     """The model in lme4's notation; that residuals remember is said after it."""
     within = f"{pair.predictor}_within"
-    parts = [f"{within} * arm" if has_arms else within, f"{pair.predictor}_between"]
+    main = f"{within} * post" if plan.baseline_phase else within
+    parts = [f"{main} * arm" if has_arms else main, f"{pair.predictor}_between"]
     by = " * arm" if has_arms else ""
     parts += [f"I({within}^2){by}"] if plan.quadratic else []
     parts += [f"{within} * {name}{by}" for name in moderations]

@@ -16,6 +16,7 @@ from django.db import connection
 from analytics.gram import Gram, product_of
 from analytics.items import StudyItem, items_of
 from analytics.plan import Plan
+from analytics.plan_change import POST
 from analytics.plan_fields import MOMENT, PREVIOUS_OUTCOME, PROMPT_NUMBER, STUDY_DAY, WEEKDAY
 from analytics.plan_model import Level
 from analytics.summing import Floats
@@ -120,6 +121,8 @@ class Sources:
             "floor": _scaled(outcome.minimum, outcome, 0),
             "ceiling": _scaled(outcome.maximum, outcome, LARGEST),
         }
+        if plan.baseline_phase:
+            self.params["baseline"] = study.phases.get(key=plan.baseline_phase).pk
         for number, name in enumerate(self.names):
             self.params |= {f"key{number}": name} if not self.items[name].role else {}
 
@@ -140,6 +143,9 @@ class Sources:
         if plan.quadratic:
             here = found[self.predictor]
             found[product_of(self.predictor, self.predictor)] = f"{here} * {here}"
+        if plan.baseline_phase:
+            found[POST] = "(phase_id <> %(baseline)s)::int::bigint"
+            found[product_of(self.predictor, POST)] = f"{found[self.predictor]} * {found[POST]}"
         for item in self.context:
             here, with_it = self._at(plan.predictor), self._at(item)
             found[f"@{item}"] = with_it
@@ -217,6 +223,8 @@ class Sources:
         return "bigint" if bound * _ROWS < _SAFE else "numeric"
 
     def _largest(self, function: str) -> int:
+        if function == POST:
+            return 1
         name = function.removeprefix("@").removeprefix("previous_")
         if name not in self.items:
             return 100_000  # days and prompts

@@ -137,6 +137,8 @@ def unknown_names(study: Study, plan: Plan) -> Iterator[Fault]:
             named.append((f"/moderators/{number}/item", each.item))
         if each.kind == BASELINE:
             phases.append((f"/moderators/{number}/phase", each.phase))
+    if plan.baseline_phase:
+        phases.append(("/baseline_phase", plan.baseline_phase))
     doses = [(f"/doses/{arm}", arm) for arm in plan.doses]
     yield from _unknown("item that is a number", named, list(items))
     keys = Phase.objects.filter(study=study).order_by("position").values_list("key", flat=True)

@@ -73,7 +73,8 @@ def comparison_table(report: Mapping[str, Any]) -> str:
     if report["contrasts"]:
         head = ["difference in coupling", "estimate", "SE", "df", "p", "95 % interval"]
         lines += ["", *grid(head, map(_contrast_row, report["contrasts"])), ""]
-        lines += [_sentence(contrast) for contrast in report["contrasts"]] + [SIGN]
+        since = report.get("baseline_phase")
+        lines += [_sentence(contrast, since) for contrast in report["contrasts"]] + [SIGN]
     lines += ["", _random_line(report["random"])]
     if report["singular"]:
         lines.append(
@@ -212,12 +213,13 @@ def _participant_row(one: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _sentence(contrast: Mapping[str, Any]) -> str:
+def _sentence(contrast: Mapping[str, Any], since: str | None) -> str:
     low, high = contrast["interval"]
     size = abs(contrast["difference"])
     direction = "weaker" if contrast["difference"] < 0 else "stronger"
+    what = f"The change of the coupling since phase {since}" if since else "Coupling"
     return (
-        f"Coupling in {contrast['arm']} is estimated {size:.4f} {direction} than in "
+        f"{what} in {contrast['arm']} is estimated {size:.4f} {direction} than in "
         f"{contrast['reference']}; the data are compatible with differences from "
         f"{low:.4f} to {high:.4f}."
     )

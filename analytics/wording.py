@@ -21,7 +21,10 @@ LEFT_OUT = {
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
     """What the comparison says: couplings first, then one sentence on each difference."""
-    return [_couplings(report), *(_difference(one) for one in report["contrasts"])]
+    return [
+        _couplings(report),
+        *(_difference(one, report.get("baseline_phase")) for one in report["contrasts"]),
+    ]
 
 
 def exclusions(report: Mapping[str, Any]) -> list[tuple[str, int]]:
@@ -66,7 +69,7 @@ def _points(coupling: float) -> str:
     return f"{abs(coupling):.3f} points {'lower' if coupling < 0 else 'higher'}"
 
 
-def _difference(one: Mapping[str, Any]) -> str:
+def _difference(one: Mapping[str, Any], since: str | None = None) -> str:
     low, high = one["interval"]
     p = p_value(one["p"])
     numbers = (
@@ -74,7 +77,8 @@ def _difference(one: Mapping[str, Any]) -> str:
         f"p {p if p.startswith('<') else f'= {p}'})"
     )
     seen = _detectable(one) + _attenuation(one)
-    between = f"The coupling under {one['arm']} minus that under {one['reference']} is {numbers}"
+    what = f"The change of the coupling since phase {since}" if since else "The coupling"
+    between = f"{what} under {one['arm']} minus that under {one['reference']} is {numbers}"
     if low <= 0 <= high:
         return (
             f"{between}. The interval holds zero: these data fit a weaker coupling as well as a "

@@ -111,6 +111,8 @@ def test_a_plan_survives_being_written_and_read() -> None:
         compliance_sensitivity=True,
     )
     assert read_text(plans.canonical(plan)) == plan
+    other = Plan(phases=("run-in", "treatment"), baseline_phase="run-in")
+    assert read_text(plans.canonical(other)) == other
 
 
 @pytest.mark.parametrize(
@@ -142,6 +144,8 @@ def test_a_plan_survives_being_written_and_read() -> None:
         ("residuals", [], "/residuals", "one of independent, ar1, day"),
         ("quadratic", 1, "/quadratic", "true or false"),
         ("compliance_sensitivity", 50, "/compliance_sensitivity", "true or false"),
+        ("baseline_phase", "run in", "/baseline_phase", "Name a phase by its key"),
+        ("baseline_phase", 1, "/baseline_phase", "Name a phase by its key"),
         ("colour", "red", "/colour", "There is no field 'colour'"),
         ("title", "a\nb", "/title", "one line"),
     ],
@@ -153,6 +157,23 @@ def test_a_wrong_field_is_pointed_at_in_a_sentence(
         read({"format": FORMAT, field: value})
     assert pointer in [fault.pointer for fault in caught.value.faults]
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer", "words"),
+    [
+        ({"phases": ["treatment"]}, "/phases", "must hold the baseline phase and another"),
+        ({"phases": ["run-in"]}, "/phases", "must hold the baseline phase and another"),
+        ({"moderators": [{"kind": "site"}]}, "/moderators", "goes without moderators"),
+        ({"quadratic": True}, "/quadratic", "goes without quadratic"),
+    ],
+)
+def test_what_does_not_go_with_a_baseline_phase_is_pointed_at(
+    fields: dict[str, Any], pointer: str, words: str
+) -> None:
+    with pytest.raises(PlanRefused, match=words) as caught:
+        read({"format": FORMAT, "baseline_phase": "run-in"} | fields)
+    assert [fault.pointer for fault in caught.value.faults] == [pointer]
 
 
 JSON = st.recursive(
@@ -189,6 +210,8 @@ def test_names_that_the_study_lacks_are_refused_with_those_it_has() -> None:
             moderators=(Moderator("baseline", "joy", "run-in"),),
             doses={"placebo": 0.0, "lofexidine": 1.0},
         )
+    with pytest.raises(PlanRefused, match=r"^/baseline_phase: The study has no phase 'run-in'"):
+        kept(study, baseline_phase="run-in")
     assert [fault.pointer for fault in caught.value.faults] == [
         "/outcome",
         "/moderators/0/item",

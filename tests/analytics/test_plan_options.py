@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from analytics.card_table import card_table
@@ -14,10 +14,12 @@ from analytics.comparison import ComparisonImpossible, compare
 from analytics.mixed_model import Method, fit_mixed_model
 from analytics.moments import Moments
 from analytics.plan import Plan
+from analytics.plan_change import own_changes
 from analytics.plan_memory import memory_of
 from analytics.plan_sums import Sources, gram_of
 from analytics.plans import save
 from analytics.serial import Days, Neighbours
+from analytics.wording import sentences
 from ema.audit import COMMAND
 from ema.models import Allocation, Response, Study
 from tests.analytics.answers import add_participant, add_prompt, answer, make_study, make_trial
@@ -165,6 +167,78 @@ def test_too_few_who_complied_are_said_in_words_beside_the_result() -> None:
     assert rows["compliance_50"]["contrasts"] == []
     assert rows["compliance_50"]["not_computed"].endswith(".")
     assert rows["compliance_50"]["not_computed"] in card_table(report)
+
+
+def two_phases(rows: list[dict[str, str]]) -> Study:
+    return golden_trial(
+        rows,
+        ("control", "high", "low"),
+        day_of=lambda row: int(row["time"]) // 10 + 1,
+        phase_of=lambda row: ("baseline", "treatment")[int(row["period"])],
+    )
+
+
+def test_a_difference_in_differences_is_that_of_lme4_and_clubsandwich() -> None:
+    rows = golden_rows("simulated.csv")
+    report = told(two_phases(rows), baseline_phase="baseline")
+    expected = golden("plan_options.json")["baseline_phase"]
+    agree(report, expected, {"post": "post"})
+    assert [one["arm"] for one in report["contrasts"]] == ["high", "low"]
+    found = dict(zip(expected["terms"], expected["estimate"], strict=True))
+    assert report["contrasts"][0]["difference"] == pytest.approx(found["w:armhigh:post"], rel=1e-6)
+    high = report["arms"][1]
+    before = found["w"] + found["w:armhigh"]
+    change = found["w:post"] + found["w:armhigh:post"]
+    assert high["baseline"]["coupling"] == pytest.approx(before, rel=1e-6)
+    assert high["change"]["estimate"] == pytest.approx(change, rel=1e-6)
+    assert high["coupling"] == pytest.approx(before + change, rel=1e-6)
+    theirs = expected["kr_omnibus"]
+    assert report["several_arms"]["omnibus"]["f"] == pytest.approx(theirs["F"], rel=1e-5)
+    assert "stress_within * post * arm" in report["formula"]
+    assert "change of the coupling since phase baseline under high" in sentences(report)[1]
+    assert "Coupling in phase baseline and after" in card_table(report)
+    assert {one["attenuation"] for one in report["contrasts"]} == {None}
+
+
+def test_own_changes_are_the_differences_of_own_slopes() -> None:
+    rows = golden_rows("simulated.csv")
+    sources = Sources(two_phases(rows), Plan(baseline_phase="baseline"))
+    gram = gram_of(sources)
+    changes, has = own_changes(gram, "stress", "craving")
+    assert 5 < has.sum() < len(has)
+    for place in np.flatnonzero(has):
+        slopes = []
+        for period in ("0", "1"):
+            own = [r for r in rows if (r["id"], r["period"]) == (gram.participants[place], period)]
+            x, y = ([float(row[name]) for row in own] for name in ("stress", "craving"))
+            slopes.append(np.polyfit(x, y, 1)[0])
+        assert changes[place] == pytest.approx(slopes[1] - slopes[0], rel=1e-8)
+
+
+@pytest.mark.parametrize(
+    ("kept", "words"),
+    [
+        (lambda row: row["period"] == "1", "There are no usable answers in phase baseline in arm"),
+        (lambda row: row["period"] == "0", "There are no usable answers after phase baseline in"),
+        (
+            lambda row: row["arm"] != "low" or row["period"] == "0",
+            "There are no usable answers after phase baseline in arm low",
+        ),
+    ],
+)
+def test_a_side_without_answers_is_named(kept: Any, words: str) -> None:
+    study = two_phases([row for row in golden_rows("simulated.csv") if kept(row)])
+    with pytest.raises(CommandError, match=words):
+        told(study, baseline_phase="baseline")
+
+
+def test_a_change_in_one_group_is_told_without_a_difference() -> None:
+    study = two_phases(golden_rows("simulated.csv"))
+    Allocation.objects.filter(study=study).delete()
+    study.arms.all().delete()
+    report = told(study, baseline_phase="baseline", residuals="day", adjust_for=("study_day",))
+    assert report["contrasts"] == []
+    assert report["arms"][0]["change"]["standard_error"] > 0
 
 
 def test_sums_made_in_the_database_are_those_of_rows() -> None:
