@@ -125,19 +125,6 @@ class Uploader(NamedTuple):
         return cls(device.pk, owner.pk, owner.study_id, owner.withdrawn_at, device.replaced_at)
 
 
-UPLOADER = """
-SELECT device.id, participant.id, participant.study_id, participant.withdrawn_at, device.replaced_at
-FROM ema_device device JOIN ema_participant participant ON participant.id = device.participant_id
-WHERE device.access_hash = %s AND device.access_expires_at > %s AND device.revoked_at IS NULL
-"""
-
-
-def uploader(*, access_hash: str, now: datetime) -> Uploader | None:
-    """Whose token this is; also a phone that was replaced, which may hold answers."""
-    found = prepared.first_rows(UPLOADER, [access_hash, now])
-    return Uploader(*found[0]) if found else None
-
-
 class Signal(NamedTuple):
     """A prompt, as far as judging an answer to it needs it. None of this changes once planned."""
 
@@ -146,10 +133,40 @@ class Signal(NamedTuple):
     questionnaire_id: int
 
 
+UPLOADER = """
+SELECT device.id, participant.id, participant.study_id, participant.withdrawn_at, device.replaced_at
+FROM ema_device device JOIN ema_participant participant ON participant.id = device.participant_id
+WHERE device.access_hash = %s AND device.access_expires_at > %s AND device.revoked_at IS NULL
+"""
 SIGNALS = """
 SELECT id, due_at, expires_at, questionnaire_id FROM ema_prompt
 WHERE id = ANY(%s) AND participant_id = %s
 """
+# Both at once: a statement less for every upload. A phone whose prompts are unknown has one row.
+BOTH = f"""
+SELECT uploader.*, prompt.id, prompt.due_at, prompt.expires_at, prompt.questionnaire_id
+FROM ({UPLOADER}) uploader (device_id, participant_id, study_id, withdrawn_at, replaced_at)
+LEFT JOIN ema_prompt prompt
+    ON prompt.id = ANY(%s) AND prompt.participant_id = uploader.participant_id
+"""  # noqa: S608 - of constants
+PHONE = len(Uploader._fields)
+
+
+def uploader(*, access_hash: str, now: datetime) -> Uploader | None:
+    """Whose token this is; also a phone that was replaced, which may hold answers."""
+    found = prepared.first_rows(UPLOADER, [access_hash, now])
+    return Uploader(*found[0]) if found else None
+
+
+def uploader_with_signals(
+    *, access_hash: str, now: datetime, asked: Sequence[UUID]
+) -> tuple[Uploader, dict[UUID, Signal]] | None:
+    """Whose token this is, and those of the prompts named that are this participant's."""
+    found = prepared.first_rows(BOTH, [access_hash, now, prepared.array(asked)])
+    if not found:
+        return None
+    prompts = (row[PHONE:] for row in found if row[PHONE])
+    return Uploader(*found[0][:PHONE]), {key: Signal(*rest) for key, *rest in prompts}
 
 
 def signals_of(phone: Uploader, asked: Sequence[UUID]) -> dict[UUID, Signal]:

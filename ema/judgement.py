@@ -79,6 +79,7 @@ class Judged(NamedTuple):
 def judge(
     sent: Submission,
     *,
+    at: datetime,
     form: Form,
     signal: Signal | None,
     phone: Uploader,
@@ -86,11 +87,10 @@ def judge(
     clock_offset: timedelta,
     now: datetime,
 ) -> Judged:
-    """Everything a reader of the data should know about a submission.
+    """Everything a reader of the data should know about a submission completed `at`, corrected.
 
     Whether it is the first answer to its prompt is for the database to say.
     """
-    at = corrected(sent.completed_at, clock_offset)
     values, out_of_range = _values_of(sent, form)
     asked = sent.trigger == "random"
     late = late_by(sent, client)

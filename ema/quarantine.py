@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from django.db import transaction
 
-from ema import audit, responses
+from ema import access, audit, responses
 from ema.access import Uploader
 from ema.audit import Actor
 from ema.models import Quarantine, QuestionnaireVersion, Response
@@ -57,8 +57,13 @@ def release(
     if Response.objects.filter(pk=item.item.id).exists():  # the first with this id stands
         renamed = msgspec.structs.replace(item.item, id=uuid.uuid4())
         item = msgspec.structs.replace(item, item=renamed)
+    phone = Uploader.of(entry.device)
     [status] = responses.store_batch(
-        phone=Uploader.of(entry.device), client=Client(), items=[item], now=now
+        phone=phone,
+        client=Client(),
+        items=[item],
+        signals=access.signals_of(phone, responses.asked_by([item])),
+        now=now,
     )  # received now, so that couplings take it up; the item keeps when it arrived
     if status.status != "created":
         raise QuarantineRefused(f"It was not stored: {status.status}.")

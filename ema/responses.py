@@ -1,13 +1,14 @@
 """Respond: store what a person answered, exactly once, whatever there is to say about it.
 
-Three statements, each prepared: read the prompts that are answered, insert the responses and mark
-their prompts (one transaction, durable when it returns), look up what was there already. Every item
-gets a status; `created` means committed.
+Prepared statements: the door read the phone and the prompts that it answers; here the responses are
+inserted and their prompts marked (one transaction, durable when it returns), and where something
+was not new, what was there already is looked up. Every item gets a status; `created` means
+committed.
 """
 
 import json
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -47,15 +48,19 @@ def store_batch(
     phone: Uploader,
     client: Client,
     items: Sequence[Read[Submission] | Broken],
+    signals: Mapping[uuid.UUID, Signal],
     now: datetime,
 ) -> list[ItemStatus]:
-    """Store a phone's batch; say per item what became of it, in the order sent."""
+    """Store a phone's batch; say per item what became of it, in the order sent.
+
+    `signals` are those of the prompts that it answers which are its participant's.
+    """
     entries = [_with_form(phone, item) for item in items]
     firsts: dict[uuid.UUID, Formed] = {}
     for entry in entries:
         if isinstance(entry, Formed):
             firsts.setdefault(entry.id, entry)
-    created = _insert(phone, list(firsts.values()), client, now)
+    created = _insert(phone, list(firsts.values()), signals, client, now)
     standing = access.contents_of(phone, list(firsts.keys() - created))
     standing |= {each: firsts[each].read.content_sha256 for each in created}
     statuses = [_status(entry, created, standing) for entry in entries]
@@ -180,15 +185,26 @@ SELECT id FROM stored
 """  # noqa: S608 - built from the constant names above
 
 
-def _insert(phone: Uploader, items: list[Formed], client: Client, now: datetime) -> set[uuid.UUID]:
+def asked_by(items: Sequence[Read[Submission] | Broken]) -> list[uuid.UUID]:
+    """The prompts that a batch says it answers."""
+    read = [item.item.prompt_id for item in items if isinstance(item, Read)]
+    return [prompt for prompt in read if prompt]
+
+
+def _insert(
+    phone: Uploader,
+    items: list[Formed],
+    signals: Mapping[uuid.UUID, Signal],
+    client: Client,
+    now: datetime,
+) -> set[uuid.UUID]:
     """Insert what is new, and mark the prompts it answers; the ids that were new."""
     if not items:
         return set()
     offset = now - client.sent_at if client.sent_at else timedelta(0)
-    asked = [item.read.item.prompt_id for item in items if item.read.item.prompt_id]
+    asked = asked_by([item.read for item in items])
     if len(asked) > len(set(asked)):  # what is stored already must not count as first
         items = _without_known_ids(items)
-    signals = access.signals_of(phone, asked)
     rows = [_row(item, signals, phone, client, offset, now) for item in items]
     sent = msgspec.json.encode(rows).decode()
     prompts, whose = prepared.array(signals), [phone.participant_id, phone.device_id, now]
@@ -203,7 +219,7 @@ def _without_known_ids(items: list[Formed]) -> list[Formed]:
 
 def _row(
     formed: Formed,
-    signals: dict[uuid.UUID, Signal],
+    signals: Mapping[uuid.UUID, Signal],
     phone: Uploader,
     client: Client,
     offset: timedelta,
@@ -211,8 +227,16 @@ def _row(
 ) -> Row:
     sent, form = formed.read.item, formed.form
     signal = signals.get(sent.prompt_id) if sent.prompt_id else None
+    at = corrected(sent.completed_at, offset)
     judged = judge(
-        sent, form=form, signal=signal, phone=phone, client=client, clock_offset=offset, now=now
+        sent,
+        at=at,
+        form=form,
+        signal=signal,
+        phone=phone,
+        client=client,
+        clock_offset=offset,
+        now=now,
     )
     return Row(
         id=sent.id,
@@ -222,7 +246,7 @@ def _row(
         shown_at=sent.shown_at,
         started_at=sent.started_at,
         completed_at=sent.completed_at,
-        completed_at_corrected=corrected(sent.completed_at, offset),
+        completed_at_corrected=at,
         zone=sent.tz,
         utc_offset_min=sent.utc_offset_min,
         monotonic_ms=sent.monotonic_ms,

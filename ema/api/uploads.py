@@ -18,7 +18,6 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from ema import access, codes, events, responses, submissions
-from ema.access import Uploader
 from ema.api import serializers
 from ema.api.authentication import Unknown, token_of
 from ema.api.errors import Problem, as_problem
@@ -38,8 +37,7 @@ class UploadView(APIView):
             return super().dispatch(request, *args, **kwargs)
         now = timezone.now()
         try:
-            phone = phone_of(request, now)
-            items = self.take(phone, envelope_of(request), now)
+            items = self.take(access_hash_of(request), envelope_of(request), now)
         except Exception as error:
             refusal = as_problem(error, {})
             if refusal is None:
@@ -48,8 +46,8 @@ class UploadView(APIView):
         content = msgspec.json.encode({"server_time": now, "items": items})
         return HttpResponse(content, content_type="application/json")
 
-    def take(self, phone: Uploader, envelope: Envelope, now: datetime) -> Any:
-        """Store the items of a batch; what became of each."""
+    def take(self, access_hash: str, envelope: Envelope, now: datetime) -> Any:
+        """Store the items of a batch; what became of each. Raises Unknown for a token of nobody."""
         raise NotImplementedError
 
 
@@ -62,17 +60,14 @@ def as_json(refusal: Response) -> JsonResponse:
     return answer
 
 
-def phone_of(request: HttpRequest, now: datetime) -> Uploader:
-    """The phone that sends, also one that was replaced: it may hold answers."""
+def access_hash_of(request: HttpRequest) -> str:
+    """The hash of the token that was sent; whose it is, is for the database to say."""
     token = token_of(request.META.get("HTTP_AUTHORIZATION", ""))
     if token is None:
         raise Unknown
     access_hash = codes.hash_token(token)
     refuse_too_often(access_hash)
-    phone = access.uploader(access_hash=access_hash, now=now)
-    if phone is None:
-        raise Unknown
-    return phone
+    return access_hash
 
 
 def refuse_too_often(name: str) -> None:
@@ -105,12 +100,16 @@ class Submissions(UploadView):
         """How the schema knows this door; requests come by `dispatch`."""
         raise NotImplementedError
 
-    def take(self, phone: Uploader, envelope: Envelope, now: datetime) -> Any:
+    def take(self, access_hash: str, envelope: Envelope, now: datetime) -> Any:
+        items = [submissions.read_submission(raw) for raw in envelope.items]
+        asked = responses.asked_by(items)
+        found = access.uploader_with_signals(access_hash=access_hash, now=now, asked=asked)
+        if found is None:
+            raise Unknown
+        phone, signals = found
+        client = submissions.read_client(envelope.client)
         return responses.store_batch(
-            phone=phone,
-            client=submissions.read_client(envelope.client),
-            items=[submissions.read_submission(raw) for raw in envelope.items],
-            now=now,
+            phone=phone, client=client, items=items, signals=signals, now=now
         )
 
 
@@ -126,7 +125,10 @@ class Events(UploadView):
         """How the schema knows this door; requests come by `dispatch`."""
         raise NotImplementedError
 
-    def take(self, phone: Uploader, envelope: Envelope, now: datetime) -> Any:
+    def take(self, access_hash: str, envelope: Envelope, now: datetime) -> Any:
+        phone = access.uploader(access_hash=access_hash, now=now)
+        if phone is None:
+            raise Unknown
         placed = events.record(
             phone=phone,
             client=submissions.read_client(envelope.client),
