@@ -136,6 +136,9 @@ class Device(models.Model):
                 condition=Q(replaced_at=None, revoked_at=None),
                 name="a_participant_has_one_active_device",
             ),
+            models.UniqueConstraint(
+                fields=["id", "participant"], name="a_phone_is_of_one_participant"
+            ),
         ]
 
     def __str__(self) -> str:

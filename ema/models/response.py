@@ -41,9 +41,16 @@ class Response(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, help_text="Made by the phone: the key to exactly once.")
-    participant = models.ForeignKey(Participant, on_delete=models.PROTECT, related_name="responses")
+    # One constraint for both, in the migration: the phone is the participant's own.
+    participant = models.ForeignKey(
+        Participant, on_delete=models.PROTECT, related_name="responses", db_constraint=False
+    )
     device = models.ForeignKey(
-        Device, on_delete=models.PROTECT, related_name="responses", db_index=False
+        Device,
+        on_delete=models.PROTECT,
+        related_name="responses",
+        db_index=False,
+        db_constraint=False,
     )
     prompt = models.ForeignKey(
         Prompt, null=True, blank=True, on_delete=models.PROTECT, related_name="responses"
