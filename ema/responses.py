@@ -16,11 +16,13 @@ from typing import Any
 import msgspec
 from django.db import connection
 
-from ema import access, prepared
+from ema import access, own_time, prepared
 from ema.access import Signal, Uploader
 from ema.judgement import Form, Scale, corrected, judge
 from ema.models import QuestionnaireVersion, Response
 from ema.models.questionnaire import AnalysisRole
+from ema.models.response import Flag
+from ema.own_time import Given
 from ema.submissions import Answer, Broken, Client, Fault, Read, Submission
 
 
@@ -30,6 +32,9 @@ class ItemStatus(msgspec.Struct, omit_defaults=True):
     id: str | None
     status: str
     errors: tuple[Fault, ...] = ()
+
+
+UNASKED = {Flag.BEFORE_DUE.value, Flag.AFTER_EXPIRY.value}
 
 
 class Formed(msgspec.Struct, frozen=True):
@@ -206,10 +211,25 @@ def _insert(
     if len(asked) > len(set(asked)):  # what is stored already must not count as first
         items = _without_known_ids(items)
     rows = [_row(item, signals, phone, client, offset, now) for item in items]
+    _remark(phone, rows)
     sent = msgspec.json.encode(rows).decode()
     prompts, whose = prepared.array(signals), [phone.participant_id, phone.device_id, now]
     stored = prepared.rows(INSERT, [sent, prompts, *whose, prompts])
     return {each for (each,) in stored}
+
+
+def _remark(phone: Uploader, rows: list[Row]) -> None:
+    """Add what is said of answers that no prompt asked for just then."""
+    given = [
+        Given(
+            row.id, row.trigger == "self_initiated", row.completed_at_corrected, row.utc_offset_min
+        )
+        for row in rows
+        if row.trigger == "self_initiated" or not UNASKED.isdisjoint(row.flags)
+    ]
+    said = own_time.remarks(phone.participant_id, given)
+    for row in rows:
+        row.flags += said.get(row.id, ())
 
 
 def _without_known_ids(items: list[Formed]) -> list[Formed]:

@@ -78,9 +78,10 @@ def _prompt_columns(scope: Scope) -> Sequence[Column]:
         word(
             "flags",
             "array_to_string(response.flags, ' ')",
-            "What to know of the answer, separated by spaces: after_expiry, before_due, "
-            "clock_skew, future, old_questionnaire, tz_offset_mismatch, from_replaced_device, "
-            "out_of_range.",
+            "What to know of the answer, separated by spaces: after_expiry, late_start, "
+            "before_due, outside_window, clock_skew, future, clock_jump, backdated, "
+            "old_questionnaire, tz_offset_mismatch, from_replaced_device, out_of_range, too_fast, "
+            "released_from_quarantine.",
         ),
         *_rating_columns(scope),
         text("app_version", "device.app_version", "Of the phone that answered, as it is now."),

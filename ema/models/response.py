@@ -19,6 +19,8 @@ class Flag(models.TextChoices):
     AFTER_EXPIRY = "after_expiry", "completed after the prompt expired"
     LATE_START = "late_start", "begun after the prompt expired"
     BEFORE_DUE = "before_due", "completed before the prompt was due"
+    OUTSIDE_WINDOW = "outside_window", "completed outside the participant's waking hours"
+    OVER_DAILY_CAP = "over_daily_cap", "an own report beyond those that the phase has a day"
     CLOCK_SKEW = "clock_skew", "the phone's clock was more than two minutes off"
     FUTURE = "future", "completed in the future even after clock correction"
     CLOCK_JUMP = "clock_jump", "the phone's clock and its uptime disagree by more than two minutes"
