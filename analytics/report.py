@@ -61,8 +61,8 @@ def comparison_report(
     return report
 
 
-def comparison_table(report: Mapping[str, Any]) -> str:
-    """The report for a terminal: couplings by arm, contrasts, and a sentence on each."""
+def comparison_table(report: Mapping[str, Any], *, told: bool = True) -> str:
+    """The report for a terminal: couplings by arm, contrasts, and (``told``) a sentence on each."""
     people, pairs = report["n_participants"], report["n_pairs"]
     lines = [
         f"{people} participants, {pairs} complete pairs{_left_out(report['n_excluded'])}",
@@ -74,7 +74,7 @@ def comparison_table(report: Mapping[str, Any]) -> str:
         head = ["difference in coupling", "estimate", "SE", "df", "p", "95 % interval"]
         lines += ["", *grid(head, map(_contrast_row, report["contrasts"])), ""]
         since = report.get("baseline_phase")
-        lines += [_sentence(contrast, since) for contrast in report["contrasts"]] + [SIGN]
+        lines += [_sentence(one, since) for one in report["contrasts"] if told] + [SIGN]
     lines += ["", _random_line(report["random"])]
     if report["singular"]:
         lines.append(

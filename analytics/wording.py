@@ -21,9 +21,26 @@ LEFT_OUT = {
 
 def sentences(report: Mapping[str, Any]) -> list[str]:
     """What the comparison says: couplings first, then one sentence on each difference."""
-    return [
-        _couplings(report),
-        *(_difference(one, report.get("baseline_phase")) for one in report["contrasts"]),
+    couplings = {one["arm"]: one["coupling"] for one in report["arms"]}
+    together = _together(report)
+    told = [_couplings(report)]
+    if where := report.get("moderated_at"):
+        told.append(
+            "With what moderates in the model, couplings and their differences are those "
+            f"{_listed(where)}."
+        )
+    if report["contrasts"] and report.get("exploratory"):
+        told.append("This comparison is exploratory: it raises questions and settles none.")
+    if omnibus := _omnibus(report):
+        told.append(omnibus)
+    return told + [
+        _difference(
+            one,
+            couplings.get(one["reference"]),
+            together.get(one["arm"]),
+            report.get("baseline_phase"),
+        )
+        for one in report["contrasts"]
     ]
 
 
@@ -52,7 +69,7 @@ def p_value(p: float) -> str:
 
 def _couplings(report: Mapping[str, Any]) -> str:
     told = [
-        f"{_points(one['coupling'])} " + (f"under {one['arm']}" if one["arm"] else "in this group")
+        f"{_points(one)} " + (f"under {one['arm']}" if one["arm"] else "in this group")
         for one in report["arms"]
         if one["coupling"] is not None
     ]
@@ -61,37 +78,76 @@ def _couplings(report: Mapping[str, Any]) -> str:
     when = " at the prompt before" if lagged else ""
     return (
         f"When a person's {predictor.removeprefix('previous_')}{when} is one point above that "
-        f"person's own mean, their {outcome} is on average {_listed(told)}."
+        f"person's own mean, their {outcome} is on average {_listed(told)} (95 % intervals in "
+        "brackets)."
     )
 
 
-def _points(coupling: float) -> str:
-    return f"{abs(coupling):.3f} points {'lower' if coupling < 0 else 'higher'}"
+def _points(one: Mapping[str, Any]) -> str:
+    size, (low, high) = one["coupling"], one["interval"]
+    way = "lower" if size < 0 else "higher"
+    return f"{abs(size):.3f} points {way} [{signed(low)} to {signed(high)}]"
 
 
-def _difference(one: Mapping[str, Any], since: str | None = None) -> str:
+def _together(report: Mapping[str, Any]) -> dict[str, float]:
+    """By arm, p judged together with the other differences, where there are several."""
+    several = report.get("several_arms") or {}
+    return {one["arm"]: one["p"] for one in several.get("against_reference", ())}
+
+
+def _omnibus(report: Mapping[str, Any]) -> str:
+    several = report.get("several_arms") or {}
+    if not (test := several.get("omnibus")):
+        return ""
+    return (
+        f"Whether the couplings of the {len(report['arms'])} arms differ at all: "
+        f"F({test['numerator_df']}, {test['df']:.1f}) = {test['f']:.2f}, {_p(test['p'])}."
+    )
+
+
+def _difference(
+    one: Mapping[str, Any], reference: float | None, together: float | None, since: str | None
+) -> str:
     low, high = one["interval"]
-    p = p_value(one["p"])
+    judged = "" if together is None else f"; judged together with the other arms {_p(together)}"
     numbers = (
         f"{signed(one['difference'])} (95 % interval {signed(low)} to {signed(high)}, "
-        f"p {p if p.startswith('<') else f'= {p}'})"
+        f"{_p(one['p'])}{judged})"
     )
     seen = _detectable(one) + _attenuation(one)
     what = f"The change of the coupling since phase {since}" if since else "The coupling"
     between = f"{what} under {one['arm']} minus that under {one['reference']} is {numbers}"
+    down, up = _ways(None if since else reference)
     if low <= 0 <= high:
         return (
-            f"{between}. The interval holds zero: these data fit a weaker coupling as well as a "
-            f"stronger one, within that range.{seen}"
+            f"{between}. The interval holds zero: these data fit a {down} coupling as well as a "
+            f"{up} one, within that range.{seen}"
         )
-    return f"{between}: it is {'weaker' if high < 0 else 'stronger'} under {one['arm']}.{seen}"
+    turned = ""
+    if since is None and reference is not None and reference * (reference + one["difference"]) < 0:
+        turned = ", so much that its direction is the opposite one"
+    return f"{between}: it is {down if high < 0 else up} under {one['arm']}{turned}.{seen}"
+
+
+def _ways(reference: float | None) -> tuple[str, str]:
+    """A negative and a positive difference in words: of a coupling that is itself negative, a
+    negative difference is no weakening."""
+    return ("weaker", "stronger") if reference is None or reference >= 0 else ("lower", "higher")
+
+
+def _p(p: float) -> str:
+    told = p_value(p)
+    return f"p {told}" if told.startswith("<") else f"p = {told}"
 
 
 def _detectable(one: Mapping[str, Any]) -> str:
     """What a true difference had to be; nothing in reports of before it was computed."""
     if (size := one.get("detectable")) is None:
         return ""
-    return f" A true difference of {size:.3f} would have been found with 80 % power."
+    return (
+        f" A true difference of {size:.3f}, in either direction, would have been found with 80 % "
+        "power."
+    )
 
 
 def _attenuation(one: Mapping[str, Any]) -> str:
@@ -99,12 +155,15 @@ def _attenuation(one: Mapping[str, Any]) -> str:
     found = one.get("attenuation")
     if not found or not found["interval"]:
         return ""
-    share, (low, high) = found["estimate"], found["interval"]
-    much = f"{abs(share):.0%} {'weaker' if share >= 0 else 'stronger'}".replace("%", " %")
+    low, high = found["interval"]
     return (
-        f" Relative to {one['reference']} the coupling is {much} (95 % interval of the weakening "
-        f"{percent(low)} to {percent(high)})."
+        f" Relative to {one['reference']} the coupling is {_share(found['estimate'])} (95 % "
+        f"interval {_share(low)} to {_share(high)})."
     )
+
+
+def _share(weakening: float) -> str:
+    return f"{abs(100 * weakening):.0f} % {'weaker' if weakening >= 0 else 'stronger'}"
 
 
 def all_of(arm: str | None) -> str:

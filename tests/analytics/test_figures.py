@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from analytics.figures import Axis, forest, round_step, signed
+from analytics.figures import Axis, round_step, signed
+from analytics.figures_forest import forest
 from analytics.wording import sentences
 
 VALUES = st.floats(-1000, 1000).filter(lambda value: value == 0 or abs(value) > 1e-6)
@@ -75,6 +76,7 @@ def test_a_number_has_a_true_minus_and_never_a_negative_zero() -> None:
     [
         (-0.4, -0.1, ": it is weaker under clonidine."),
         (0.1, 0.4, ": it is stronger under clonidine."),
+        (-0.9, -0.7, ": it is weaker under clonidine, so much that its direction is the opposite"),
         (-0.4, 0.1, "The interval holds zero: these data fit a weaker coupling as well as"),
     ],
 )
@@ -82,7 +84,40 @@ def test_a_difference_is_said_with_its_direction_and_interval(
     low: float, high: float, words: str
 ) -> None:
     first, second = sentences(report(low, high))
-    assert "0.600 points higher under placebo and" in first
+    assert "0.600 points higher [0.500 to 0.700] under placebo and" in first
     assert words in second
     assert "95 % interval" in second
     assert "no difference" not in second
+
+
+def test_a_negative_coupling_is_lower_or_higher_and_not_weaker() -> None:
+    told = report(-0.4, -0.1)
+    told["arms"][0]["coupling"] = -0.2
+    assert ": it is lower under clonidine." in sentences(told)[1]
+    told = report(-0.4, 0.1)
+    told["arms"][0]["coupling"] = -0.2
+    assert "these data fit a lower coupling as well as a higher one" in sentences(told)[1]
+
+
+def test_a_share_names_the_way_of_each_end() -> None:
+    told = report(-0.4, 0.1)
+    told["contrasts"][0]["attenuation"] = {"estimate": 0.25, "interval": [-0.1, 0.6]}
+    assert "is 25 % weaker (95 % interval 10 % stronger to 60 % weaker)" in sentences(told)[1]
+
+
+def test_an_exploratory_comparison_and_one_of_several_arms_say_so() -> None:
+    told = report() | {"exploratory": True}
+    told["several_arms"] = {
+        "omnibus": {"f": 4.0, "numerator_df": 2, "df": 30.0, "p": 0.03},
+        "against_reference": [{"arm": "clonidine", "p": 0.012}],
+    }
+    _, exploratory, together, one = sentences(told)
+    assert exploratory == "This comparison is exploratory: it raises questions and settles none."
+    assert "differ at all: F(2, 30.0) = 4.00, p = 0.0300." in together
+    assert "judged together with the other arms p = 0.0120)" in one
+
+
+def test_one_group_has_its_coupling_with_an_interval_and_nothing_to_compare() -> None:
+    alone = {"arm": None, "n": 6, "coupling": -0.1, "interval": [-0.2, 0.05]}
+    (said,) = sentences({"arms": [alone], "contrasts": [], "exploratory": True})
+    assert "is on average 0.100 points lower [−0.200 to 0.050] in this group" in said
