@@ -8,6 +8,7 @@ import numpy as np
 
 from analytics import effect_sizes, multiplicity
 from analytics.card_attempts import attempt, content_of, estimates, test_of
+from analytics.card_subgroups import subgroups
 from analytics.fixed_effects import within_arm_term
 from analytics.kenward_roger import FTest
 from analytics.mixed_model import Combination, Estimate, Method
@@ -142,7 +143,13 @@ def moderation(fitted: Fitted, main: Method, missing: list[str]) -> list[dict[st
                 f"The moderation by {name}", partial(model.omnibus, combinations, by), missing
             )
         terms = [fitted.named(term) for each in combinations for term in each]
-        rows.append({"moderator": name, "terms": terms, "test": test_of(test), "p_holm": None})
+        row: dict[str, Any] = {
+            "moderator": name,
+            "terms": terms,
+            "test": test_of(test),
+            "p_holm": None,
+        }
+        rows.append(row | {"subgroups": subgroups(fitted, combinations, main) if test else []})
     tested = [row for row in rows if row["test"]]
     for row, p in zip(tested, multiplicity.holm([row["test"]["p"] for row in tested]), strict=True):
         row["p_holm"] = p

@@ -13,6 +13,7 @@ from analytics.companion import Companion, Counts, LogOdds, fit_companion
 from analytics.fixed_effects import WITHIN, within_arm_term
 from analytics.ordinal import LevelCounts, fit_ordinal
 from analytics.plan_model import Level
+from analytics.wording import percent
 
 MANY_AT_FLOOR, FLOORS_APART = 0.20, 0.10
 ANY, CUMULATIVE = "any", "cumulative"
@@ -38,7 +39,8 @@ def floor_warning(arms: Sequence[Mapping[str, Any]], outcome: str) -> Warned | N
     if not (many or apart):
         return None
     said = ", ".join(
-        f"{share:.0%} {f'under {arm}' if arm else 'of answers'}" for arm, share in shares.items()
+        f"{percent(share)} {f'under {arm}' if arm else 'of answers'}"
+        for arm, share in shares.items()
     )
     return Warned(
         "possible_floor_artefact",

@@ -13,14 +13,18 @@ from analytics.card_floor import (
     odds_of_higher,
 )
 from analytics.card_levels import by_level
+from analytics.card_subgroups import FIRST_SITE
 from analytics.items import StudyItem
 from analytics.mixed_model import Method
 from analytics.ordinal import MOST_LEVELS
+from analytics.plan import Plan
+from analytics.plan_fields import BASELINE, MOMENT, SITE
 from analytics.plan_model import Fitted, Pair, in_items
 from analytics.plan_sums import Counted, Sources
 from analytics.software import software
 from analytics.trial import Trial
 from analytics.wording import p_value
+from ema.models import Participant
 
 
 def add_surroundings(
@@ -58,6 +62,7 @@ def add_surroundings(
     warned += [Warned("not_computed", said) for said in missing]
     report["warnings"] = [each.content() for each in warned]
     report["software"] = software()
+    report["moderated_at"] = _moderated_at(report, sources.plan, _first_site(sources, fitted))
 
 
 def add_shares(report: dict[str, Any], sources: Sources, counted: Counted, trial: Trial) -> None:
@@ -103,6 +108,30 @@ def _curved(report: Mapping[str, Any]) -> Iterable[Warned]:
             "or like a difference between arms that differ in their range."
         )
         yield Warned("possible_curve", said)
+
+
+def _moderated_at(report: Mapping[str, Any], plan: Plan, first_site: str) -> list[str]:
+    """Where couplings and differences are taken, by moderator; names the first site's subgroup."""
+    for one in report["moderation"]:
+        for each in one["subgroups"]:
+            each["subgroup"] = first_site if each["subgroup"] == FIRST_SITE else each["subgroup"]
+    where = {
+        SITE: "at site {site}",
+        BASELINE: "at the mean of {name}",
+        MOMENT: "at everybody's own mean of {name}",
+    }
+    return [
+        where[each.kind].format(site=first_site, name=each.name.replace("_", " "))
+        for each in plan.moderators
+    ]
+
+
+def _first_site(sources: Sources, fitted: Fitted) -> str:
+    """The site that others are compared with as moderators: the first by code in the model."""
+    there = Participant.objects.filter(
+        study=sources.params["study"], code__in=fitted.model.participants
+    )
+    return str(there.order_by("site__code").values_list("site__code", flat=True)[0])
 
 
 def has_few_levels(item: StudyItem) -> bool:

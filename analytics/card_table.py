@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from analytics.card_floor import odds_in_words
 from analytics.card_options import option_tables
+from analytics.figures_forest import shown_subgroups
 from analytics.report import comparison_table, grid
 from analytics.wording import all_of, p_value, percent, sentences
 
@@ -33,7 +34,7 @@ def card_table(report: Report) -> str:
         report["formula"],
         report["population"],
         "",
-        comparison_table(report),
+        comparison_table(report, told=False),
     ]
     for table in details(report):
         lines += ["", table.title, *grid(table.head, table.rows), *table.notes]
@@ -140,7 +141,7 @@ def _several(report: Report) -> Iterator[Table]:
     ]
     rows = [[name, *_f_test(test)] for name, test in tests if test]
     if rows:
-        yield Table("Are all arms equal?", ["test", "F", "df", "p"], rows)
+        yield Table("Whether the arms differ at all", ["test", "F", "df", "p"], rows)
     if several["against_reference"]:
         yield Table(
             "Against the reference, judged together (Dunnett)",
@@ -175,6 +176,30 @@ def _moderation(report: Report) -> Iterator[Table]:
         what = "difference" if len(report["arms"]) > 1 else "coupling"
         head = ["moderator", "F", "df", "p", "p (Holm)"]
         yield Table(f"What changes the {what}", head, rows)
+        yield from _subgroups(report)
+
+
+def _subgroups(report: Report) -> Iterator[Table]:
+    """Estimates by subgroup, beside the interaction and never with a p of their own."""
+    rows = [
+        [
+            one["moderator"].replace("_", " "),
+            each["subgroup"],
+            f"{each['arm']} minus {each['reference']}" if each["arm"] else "coupling",
+            f"{each['estimate']:.4f}",
+            _between(each["interval"]),
+            p_value(one["p_holm"]),
+        ]
+        for one in report["moderation"]
+        for each in shown_subgroups(one)
+    ]
+    if rows:
+        head = ["moderator", "subgroup", "of", "estimate", "95 % interval", "interaction p (Holm)"]
+        note = (
+            "Whether subgroups differ is for the interaction to say: an interval that holds zero "
+            "in one subgroup and not in another is no evidence of it."
+        )
+        yield Table("Subgroups", head, rows, (note,))
 
 
 def _f_test(test: Report) -> list[str]:
@@ -224,7 +249,7 @@ def _diagnostics(report: Report) -> Iterator[Table]:
     if curve := found["nonlinearity"]:
         told = f"{curve['estimate']:.6f}, p {p_value(curve['p'])}" if "p" in curve else "–"
         rows.append([f"curve: {report['outcome']} per squared point of {predictor}", told])
-    yield Table("Does the model fit?", ["diagnostic", "found"], rows, tuple(_reading(report)))
+    yield Table("How well the model fits", ["diagnostic", "found"], rows, tuple(_reading(report)))
 
 
 def _reading(report: Report) -> Iterator[str]:

@@ -4,24 +4,12 @@ Colours come from classes (the page's stylesheet); without it everything is draw
 colour, so a downloaded file can be read too. Axes always hold zero and every interval.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 from math import ceil, floor, log10
-from typing import Any
 
-WIDTH, MARGIN, ROW, AXIS, HEAD = 360, 12, 40, 34, 26  # in the figure's own units
-LONGEST_LABEL = 26
-
-
-@dataclass(frozen=True)
-class Row:
-    """One estimate with its 95 % interval."""
-
-    label: str
-    estimate: float
-    low: float
-    high: float
+WIDTH, MARGIN, HEAD, PLOT, KEY_ROW = 360, 12, 26, 200, 18  # in the figure's own units
 
 
 @dataclass(frozen=True)
@@ -54,85 +42,20 @@ def signed(value: float, digits: int = 3) -> str:
     return f"−{text}" if value < 0 and float(text) else text
 
 
-def forest(report: Mapping[str, Any]) -> str:
-    """Forest plot of a comparison: a panel of couplings by arm and one of their differences."""
-    arms = [
-        Row(
-            f"{one['arm'] or 'all participants'} (n = {one['n']})",
-            one["coupling"],
-            *one["interval"],
-        )
-        for one in report["arms"]
-        if one["coupling"] is not None
-    ]
-    contrasts = [
-        Row(f"{one['arm']} minus {one['reference']}", one["difference"], *one["interval"])
-        for one in report["contrasts"]
-    ]
-    top, parts = 0, []
-    for heading, rows in (
-        (
-            coupling_heading(report),
-            arms,
-        ),
-        ("Difference: negative = weaker coupling", contrasts),
-    ):
-        if rows:
-            parts.append(f'<g transform="translate(0 {top})">{_panel(heading, rows)}</g>')
-            top += HEAD + ROW * len(rows) + AXIS
+def svg(name: str, title: str, told: str, height: float, parts: Sequence[str]) -> str:
+    """A whole figure with its title and its description for those who cannot see it."""
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="forest" viewBox="0 0 {WIDTH} {top}" '
-        'role="img" aria-labelledby="forest-title forest-desc" font-family="sans-serif" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" class="figure {name}" '
+        f'viewBox="0 0 {WIDTH} {height:g}" role="img" '
+        f'aria-labelledby="{name}-title {name}-desc" font-family="sans-serif" '
         'font-size="12" fill="currentColor" stroke="none">'
-        '<title id="forest-title">Coupling in each arm with 95 % intervals</title>'
-        f'<desc id="forest-desc">{escape(describe(arms + contrasts))}</desc>{"".join(parts)}</svg>'
+        f'<title id="{name}-title">{escape(title)}</title>'
+        f'<desc id="{name}-desc">{escape(told)}</desc>{"".join(parts)}</svg>'
     )
 
 
-def coupling_heading(report: Mapping[str, Any]) -> str:
-    """What the couplings of a report are; reports of before plans were of stress and craving."""
-    predictor = str(report.get("predictor", "stress")).replace("_", " ")
-    return f"Coupling: {report.get('outcome', 'craving')} points per {predictor} point"
-
-
-def describe(rows: Sequence[Row]) -> str:
-    """The figure in words, for those who cannot see it."""
-    return "; ".join(f"{row.label}: {_interval(row)}" for row in rows) + "."
-
-
-def _panel(heading: str, rows: Sequence[Row]) -> str:
-    axis = Axis.around([value for row in rows for value in (row.low, row.high)])
-    bottom = HEAD + ROW * len(rows)
-    zero = f"{axis.at(0):.1f}"
-    parts = [
-        f'<text class="heading" x="{MARGIN}" y="14" font-weight="bold">{escape(heading)}</text>',
-        (
-            f'<line class="zero" x1="{zero}" x2="{zero}" y1="{HEAD - 4}" y2="{bottom}" '
-            'stroke="currentColor" stroke-dasharray="3 3"/>'
-        ),
-        *(_row(row, axis, HEAD + ROW * place) for place, row in enumerate(rows)),
-        _axis(axis, bottom),
-    ]
-    return "".join(parts)
-
-
-def _row(row: Row, axis: Axis, top: float) -> str:
-    """Label and numbers above, interval and estimate below: readable on a phone."""
-    line, low, high, estimate = top + 26, axis.at(row.low), axis.at(row.high), axis.at(row.estimate)
-    short = row.label
-    if len(short) > LONGEST_LABEL:
-        short = f"{short[: LONGEST_LABEL - 1]}…"
-    return (
-        f"<g><title>{escape(row.label)}: {_interval(row)}</title>"
-        f'<text x="{MARGIN + 6}" y="{top + 12}">{escape(short)}</text>'
-        f'<text x="{WIDTH - MARGIN - 6}" y="{top + 12}" text-anchor="end">{_interval(row)}</text>'
-        f'<line class="interval" x1="{low:.1f}" x2="{high:.1f}" y1="{line}" y2="{line}" '
-        'stroke="currentColor" stroke-width="2"/>'
-        f'<rect class="estimate" x="{estimate - 4:.1f}" y="{line - 4}" width="8" height="8"/></g>'
-    )
-
-
-def _axis(axis: Axis, top: float) -> str:
+def across(axis: Axis, top: float) -> str:
+    """The axis below a plot."""
     digits = max(len(f"{tick:.10g}".partition(".")[2]) for tick in axis.ticks)
     ends = {axis.ticks[0]: "start", axis.ticks[-1]: "end"}
     ticks = [
@@ -148,5 +71,45 @@ def _axis(axis: Axis, top: float) -> str:
     )
 
 
-def _interval(row: Row) -> str:
-    return f"{signed(row.estimate)} ({signed(row.low)} to {signed(row.high)})"
+def key(names: Sequence[str]) -> list[str]:
+    """The arms with their marks."""
+    return [
+        shape(number, MARGIN + 6, HEAD + KEY_ROW * number + 4)
+        + f'<text x="{MARGIN + 18}" y="{HEAD + KEY_ROW * number + 8}" font-size="11">'
+        f"{escape(name or 'all participants')}</text>"
+        for number, name in enumerate(names)
+    ]
+
+
+def height_of(axis: Axis, value: float, head: float) -> float:
+    """Where a value is on an axis that goes up."""
+    low, high = axis.ticks[0], axis.ticks[-1]
+    return head + PLOT * (1 - (value - low) / (high - low))
+
+
+def shape(number: int, x: float, y: float) -> str:
+    """A full square, a hollow circle, a triangle; then the same again."""
+    if number % 3 == 0:
+        return f'<rect class="arm-{number}" x="{x - 3:.1f}" y="{y - 3:.1f}" width="6" height="6"/>'
+    if number % 3 == 1:
+        return (
+            f'<circle class="arm-{number}" cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="none" '
+            'stroke="currentColor" stroke-width="1.5"/>'
+        )
+    return f'<path class="arm-{number}" d="M{x:.1f} {y - 4:.1f}l4 7h-8z"/>'
+
+
+def upward(axis: Axis, head: float) -> str:
+    """The axis to the left of a plot."""
+    digits = max(len(f"{tick:.10g}".partition(".")[2]) for tick in axis.ticks)
+    left = MARGIN + 28
+    return (
+        f'<line x1="{left}" x2="{left}" y1="{head}" y2="{head + PLOT}" stroke="currentColor"/>'
+        + (
+            "".join(
+                f'<text class="tick" x="{left - 4}" y="{height_of(axis, tick, head) + 4:.1f}" '
+                f'font-size="11" text-anchor="end">{signed(tick, digits)}</text>'
+                for tick in axis.ticks
+            )
+        )
+    )

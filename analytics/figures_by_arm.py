@@ -1,72 +1,33 @@
 """Figures of people and of levels by arm: a caterpillar of shrunken slopes, the outcome by stress.
 
-As in `analytics.figures`: SVG text without a browser or a clock, readable without a stylesheet.
-Arms differ by shape, not by colour alone; each figure has a title, a description and a CSV.
+As in `analytics.figures`. Arms differ by shape, not by colour alone.
 """
 
-import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from html import escape
-from io import StringIO
-from typing import Any, NamedTuple
+from typing import Any
 
-from analytics.figures import HEAD, MARGIN, WIDTH, Axis, forest, signed
+from analytics.figures import (
+    HEAD,
+    KEY_ROW,
+    MARGIN,
+    PLOT,
+    WIDTH,
+    Axis,
+    across,
+    height_of,
+    key,
+    shape,
+    signed,
+    svg,
+    upward,
+)
 
-PLOT, FOOT, KEY_ROW = 200, 34, 18
+FOOT = 34
 NORMAL = 1.959963984540054
+SLOPES = "Everybody's shrunken slope with 95 % intervals"
+LEVELS = "The outcome at each level of the predictor by arm"
 Report = Mapping[str, Any]
-
-
-class Figure(NamedTuple):
-    """How a figure is drawn and which rows it shows; its title says what it is."""
-
-    title: str
-    draw: Callable[[Report], str]
-    rows: Callable[[Report], list[dict[str, Any]]]
-
-
-def figures_of(report: Report) -> dict[str, Figure]:
-    """The figures that a report holds numbers for: old frozen ones hold fewer."""
-    found = {"coupling": FIGURES["coupling"]}
-    if report.get("participants"):
-        found["slopes"] = FIGURES["slopes"]
-    if any(one["mean"] is not None for one in report.get("levels", ())):
-        found["levels"] = FIGURES["levels"]
-    return found
-
-
-def as_csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The numbers behind a figure."""
-    out = StringIO()
-    if rows:
-        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    return out.getvalue()
-
-
-# --- the coupling by arm ------------------------------------------------------------------
-
-
-def coupling_rows(report: Report) -> list[dict[str, Any]]:
-    arms = [(one["arm"] or "all participants", "", one, one["coupling"]) for one in report["arms"]]
-    contrasts = [
-        (one["arm"], one["reference"], one, one["difference"]) for one in report["contrasts"]
-    ]
-    return [
-        {
-            "what": "difference" if minus else "coupling",
-            "arm": arm,
-            "minus": minus,
-            "estimate": estimate,
-            "low": (one["interval"] or [None, None])[0],
-            "high": (one["interval"] or [None, None])[1],
-        }
-        for arm, minus, one, estimate in [*arms, *contrasts]
-    ]
-
-
-# --- everybody's slope --------------------------------------------------------------------
 
 
 def slope_rows(report: Report) -> list[dict[str, Any]]:
@@ -106,7 +67,7 @@ def caterpillar(report: Report) -> str:
             f"{signed(max(slopes))}, {sum(slope < 0 for slope in slopes)} below zero"
         )
         top += HEAD + PLOT + FOOT
-    return _svg("slopes", FIGURES["slopes"].title, "; ".join(told) + ".", top, parts)
+    return svg("slopes", SLOPES, "; ".join(told) + ".", top, parts)
 
 
 def _people(name: str, rows: Sequence[Mapping[str, Any]], axis: Axis) -> str:
@@ -129,11 +90,8 @@ def _people(name: str, rows: Sequence[Mapping[str, Any]], axis: Axis) -> str:
         f'<path class="interval" d="{lines}" stroke="currentColor" stroke-opacity="0.45" '
         f'stroke-width="{width:.1f}"/>'
         f'<path class="estimate" d="{dots}" stroke="currentColor" stroke-width="{width + 1:.1f}"/>'
-        + _across(axis, HEAD + PLOT)
+        + across(axis, HEAD + PLOT)
     )
-
-
-# --- the outcome at each level of the predictor --------------------------------------------
 
 
 def level_rows(report: Report) -> list[dict[str, Any]]:
@@ -161,7 +119,7 @@ def levels(report: Report) -> str:
     tops = [row[key] for row in rows for key in ("low", "high", "mean") if row[key] is not None]
     up = Axis.around(tops)
     head = HEAD + KEY_ROW * len(names)
-    parts = [_outcome_text(report), *_key(names), _upward(up, head)]
+    parts = [_outcome_text(report), *key(names), upward(up, head)]
     for row in rows:
         at = _spot(spots.index((row["from"], row["to"])), len(spots), names, row["arm"])
         parts.append(_mark(row, at, up, head, names.index(row["arm"])))
@@ -187,21 +145,12 @@ def levels(report: Report) -> str:
         for name in names
     ]
     height = head + PLOT + 40
-    return _svg("levels", FIGURES["levels"].title, "; ".join(told) + ".", height, parts)
+    return svg("levels", LEVELS, "; ".join(told) + ".", height, parts)
 
 
 def _outcome_text(report: Report) -> str:
     outcome = escape(str(report.get("outcome", "craving")))
     return f'<text class="heading" x="{MARGIN}" y="14" font-weight="bold">Mean {outcome}</text>'
-
-
-def _key(names: Sequence[str]) -> list[str]:
-    return [
-        _shape(number, MARGIN + 6, HEAD + KEY_ROW * number + 4)
-        + f'<text x="{MARGIN + 18}" y="{HEAD + KEY_ROW * number + 8}" font-size="11">'
-        f"{escape(name or 'all participants')}</text>"
-        for number, name in enumerate(names)
-    ]
 
 
 def _spot(place: int, size: int, names: Sequence[str], arm: str) -> float:
@@ -211,16 +160,11 @@ def _spot(place: int, size: int, names: Sequence[str], arm: str) -> float:
     return left + room * (place + 0.5) / size + beside
 
 
-def _height(axis: Axis, value: float, head: float) -> float:
-    low, high = axis.ticks[0], axis.ticks[-1]
-    return head + PLOT * (1 - (value - low) / (high - low))
-
-
 def _mark(row: Mapping[str, Any], at: float, axis: Axis, head: float, number: int) -> str:
-    middle = _height(axis, row["mean"], head)
+    middle = height_of(axis, row["mean"], head)
     bar = ""
     if row["low"] is not None:
-        low, high = _height(axis, row["low"], head), _height(axis, row["high"], head)
+        low, high = height_of(axis, row["low"], head), height_of(axis, row["high"], head)
         bar = (
             f'<line class="interval" x1="{at:.1f}" x2="{at:.1f}" y1="{low:.1f}" y2="{high:.1f}" '
             'stroke="currentColor"/>'
@@ -228,62 +172,5 @@ def _mark(row: Mapping[str, Any], at: float, axis: Axis, head: float, number: in
     name = escape(row["arm"] or "all participants")
     return (
         f"<g><title>{name}, {row['from']:g} to {row['to']:g}: {row['mean']:.2f}, "
-        f"{row['n_participants']} participants</title>{bar}{_shape(number, at, middle)}</g>"
+        f"{row['n_participants']} participants</title>{bar}{shape(number, at, middle)}</g>"
     )
-
-
-def _shape(number: int, x: float, y: float) -> str:
-    """A full square, a hollow circle, a triangle; then the same again."""
-    if number % 3 == 0:
-        return f'<rect class="arm-{number}" x="{x - 3:.1f}" y="{y - 3:.1f}" width="6" height="6"/>'
-    if number % 3 == 1:
-        return (
-            f'<circle class="arm-{number}" cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="none" '
-            'stroke="currentColor" stroke-width="1.5"/>'
-        )
-    return f'<path class="arm-{number}" d="M{x:.1f} {y - 4:.1f}l4 7h-8z"/>'
-
-
-def _upward(axis: Axis, head: float) -> str:
-    digits = max(len(f"{tick:.10g}".partition(".")[2]) for tick in axis.ticks)
-    left = MARGIN + 28
-    return (
-        f'<line x1="{left}" x2="{left}" y1="{head}" y2="{head + PLOT}" stroke="currentColor"/>'
-        + (
-            "".join(
-                f'<text class="tick" x="{left - 4}" y="{_height(axis, tick, head) + 4:.1f}" '
-                f'font-size="11" text-anchor="end">{signed(tick, digits)}</text>'
-                for tick in axis.ticks
-            )
-        )
-    )
-
-
-def _across(axis: Axis, top: float) -> str:
-    digits = max(len(f"{tick:.10g}".partition(".")[2]) for tick in axis.ticks)
-    ends = {axis.ticks[0]: "start", axis.ticks[-1]: "end"}
-    return (
-        f'<line x1="{MARGIN}" x2="{WIDTH - MARGIN}" y1="{top}" y2="{top}" stroke="currentColor"/>'
-        + "".join(
-            f'<text class="tick" x="{axis.at(tick):.1f}" y="{top + 15}" font-size="11" '
-            f'text-anchor="{ends.get(tick, "middle")}">{signed(tick, digits)}</text>'
-            for tick in axis.ticks
-        )
-    )
-
-
-def _svg(name: str, title: str, told: str, height: float, parts: Sequence[str]) -> str:
-    return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" class="{name}" viewBox="0 0 {WIDTH} {height}" '
-        f'role="img" aria-labelledby="{name}-title {name}-desc" font-family="sans-serif" '
-        'font-size="12" fill="currentColor" stroke="none">'
-        f'<title id="{name}-title">{escape(title)}</title>'
-        f'<desc id="{name}-desc">{escape(told)}</desc>{"".join(parts)}</svg>'
-    )
-
-
-FIGURES = {
-    "coupling": Figure("Coupling in each arm with 95 % intervals", forest, coupling_rows),
-    "slopes": Figure("Everybody's shrunken slope with 95 % intervals", caterpillar, slope_rows),
-    "levels": Figure("The outcome at each level of the predictor by arm", levels, level_rows),
-}

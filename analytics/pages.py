@@ -16,8 +16,8 @@ from analytics.api.serializers import files_of
 from analytics.card_table import Table, details, provenance
 from analytics.comparison import ComparisonImpossible, freeze
 from analytics.datasets.snapshots import READERS, access_snapshots, request_snapshot
-from analytics.figures import coupling_heading
-from analytics.figures_by_arm import as_csv, figures_of
+from analytics.figure_list import as_csv, figures_of, numbers_table
+from analytics.figures_forest import coupling_heading
 from analytics.models import AnalysisPlan, Comparison, Snapshot, SnapshotMasking
 from analytics.plans import UnknownPlan, plan_named
 from analytics.report_cache import kept_report
@@ -160,7 +160,7 @@ def _shown(report: dict[str, Any]) -> dict[str, Any]:
                 "name": name,
                 "title": figure.title,
                 "svg": mark_safe(figure.draw(report)),  # noqa: S308
-                "rows": report["levels"] if name == "levels" else None,
+                "numbers": None if name == "slopes" else numbers_table(figure.rows(report)),
             }
             for name, figure in figures_of(report).items()
         ],

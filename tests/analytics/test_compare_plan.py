@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import Avg
 from django.test import Client
 from django.utils import timezone
 
 from analytics.card_table import card_table
 from analytics.comparison import ComparisonImpossible, compare, digest, freeze
 from analytics.coupling import estimate_couplings
-from analytics.figures_by_arm import as_csv, figures_of
+from analytics.figure_list import as_csv, figures_of
 from analytics.mixed_model import Method, fit_mixed_model
 from analytics.models import AnalysisPlan, Comparison
 from analytics.moments import Moments as Sums
@@ -105,7 +106,7 @@ def test_the_standard_card_is_complete() -> None:
     assert {one["arm"] for one in report["levels"]} == {"placebo", "clonidine"}
     assert sum(one["n_prompts"] for one in report["levels"]) == report["n_pairs"]
     assert (report["several_arms"], report["moderation"], report["companion"]) == (None, [], None)
-    assert list(figures_of(report)) == ["coupling", "slopes", "levels"]
+    assert list(figures_of(report)) == ["coupling", "slopes", "levels", "fit"]
 
 
 def test_the_same_numbers_are_had_from_kept_moments_and_from_sums_made_now() -> None:
@@ -169,7 +170,28 @@ def test_moderators_are_tested_together_and_by_holm() -> None:
     assert found["site"]["terms"] == ["stress_within:site[S2]:arm[clonidine]"]
     assert found["pain"]["terms"] == ["stress_within:pain_within:arm[clonidine]"]
     assert all(one["p_holm"] >= one["test"]["p"] for one in found.values())
+    assert [one["subgroup"] for one in found["site"]["subgroups"]] == ["S1", "S2"]
+    for one in found.values():
+        assert all(set(each) & {"p", "df"} == set() for each in one["subgroups"])
+    middle = found["pain"]["subgroups"][1]
+    assert middle["estimate"] == pytest.approx(report["contrasts"][0]["difference"])
+    below, _, above = (one["estimate"] for one in found["craving_in_baseline"]["subgroups"])
+    (slope,) = found["craving_in_baseline"]["terms"]
+    fixed = {one["term"]: one["estimate"] for one in report["fixed"]}
+    assert above - below == pytest.approx(2 * np.std(own_means(study), ddof=1) * fixed[slope])
+    drawn = figures_of(report)["subgroups"].draw(report)
+    assert drawn.count("interaction: p") == 2 * 3  # in each panel and in the description
+    assert sentences(report)[1] == (
+        "With what moderates in the model, couplings and their differences are those at site S1, "
+        "at everybody's own mean of pain and at the mean of craving in baseline."
+    )
     assert report["contrasts"][0]["randomisation"]["scores"] is None
+
+
+def own_means(study: Study) -> list[float]:
+    """Everybody's mean craving."""
+    rows = Response.objects.filter(participant__study=study).values("participant")
+    return [row["mean"] for row in rows.annotate(mean=Avg("craving"))]
 
 
 def test_more_moderators_than_participants_is_said_in_words() -> None:
@@ -365,12 +387,12 @@ def test_the_page_takes_a_plan_and_offers_its_figures() -> None:
     first = client.get(COMPARISON).content.decode()
     assert '<option value="primary@1">primary v1, draft' in first
     again = client.get(COMPARISON).content.decode()
-    assert first.count('role="img"') == again.count('role="img"') == 3
+    assert first.count('role="img"') == again.count('role="img"') == 4
     page = client.get(f"{COMPARISON}?plan=primary").content.decode()
     assert "pain_within:arm[clonidine]" in page
     assert "plan primary v1 is not locked" in page
     assert client.get(f"{COMPARISON}?plan=other").status_code == 404
-    for name in ("coupling", "slopes", "levels"):
+    for name in ("coupling", "slopes", "levels", "fit"):
         drawn = client.get(f"{COMPARISON}figures/{name}.svg?plan=primary@1")
         assert drawn.content.startswith(b"<svg ")
         assert b"<desc" in drawn.content
@@ -416,7 +438,9 @@ def test_the_command_takes_a_plan_and_draws(tmp_path: Path) -> None:
     assert "in phase baseline" in out.getvalue()
     assert "Exploratory: plan primary v1 is not locked." in out.getvalue()
     names = {
-        f"{name}.{kind}" for name in ("coupling", "slopes", "levels") for kind in ("svg", "csv")
+        f"{name}.{kind}"
+        for name in ("coupling", "slopes", "levels", "fit")
+        for kind in ("svg", "csv")
     }
     assert {file.name for file in tmp_path.iterdir()} == names
     with pytest.raises(CommandError, match="has no plan 'x'") as caught:

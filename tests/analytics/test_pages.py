@@ -79,7 +79,7 @@ def test_the_comparison_says_in_words_and_numbers_what_the_arms_show() -> None:
     assert "negative = weaker coupling" in words(page)
     assert "clonidine minus placebo" in words(page)
     assert "stress_within:arm[clonidine]" in page
-    assert '<svg xmlns="http://www.w3.org/2000/svg" class="forest"' in page
+    assert '<svg xmlns="http://www.w3.org/2000/svg" class="figure forest"' in page
     assert "None: every response is in the analysis." in words(page)
     assert "style=" not in page
     assert "<script" not in re.sub(r'<script src="/static/[^"]+"[^>]*></script>', "", page)

@@ -12,7 +12,7 @@ from django.utils import timezone
 from analytics.card_table import card_table
 from analytics.comparison import ComparisonImpossible, compare, freeze
 from analytics.coupling import estimate_couplings
-from analytics.figures_by_arm import as_csv, figures_of
+from analytics.figure_list import as_csv, figures_of
 from analytics.plans import UnknownPlan, plan_named
 from ema.audit import COMMAND
 from ema.management.named import study_named
