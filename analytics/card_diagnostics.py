@@ -10,7 +10,7 @@ from scipy.stats import t as student
 from analytics.card_attempts import attempt, content_of
 from analytics.mixed_model import Method, MixedModel
 from analytics.plan_model import Fitted
-from analytics.residuals import CellResiduals, RowSums, curvature, lag1, residuals_of
+from analytics.residuals import CellResiduals, RowSums, curvature, has_curve, lag1, residuals_of
 
 MOST_POINTS = 100
 _ZERO = 1e-4  # of an SD of slopes, relative to that of the residual over that of the predictor
@@ -29,7 +29,11 @@ def diagnostics(
     """What a reader needs to trust the model; ``ranges`` of the predictor in stored integers."""
     model, design = fitted.model, fitted.design
     found = attempt("The residuals", lambda: residuals_of(model, design, sums, scales), missing)
-    curve = attempt("The test of a curve", lambda: curvature(design, sums, scales, main), missing)
+    curve = None
+    if not has_curve(design):
+        curve = attempt(
+            "The test of a curve", lambda: curvature(design, sums, scales, main), missing
+        )
     x_scale = scales[design.predictor]
     limits = [(low / x_scale, high / x_scale) for low, high in ranges]
     return {

@@ -109,6 +109,12 @@ def lag1(cells: CellResiduals, chosen: NDArray[np.bool_]) -> float | None:
     return float(cells.product[chosen].sum() / pairs / (squared / rows))
 
 
+def has_curve(design: Design) -> bool:
+    """Whether the square of the predictor is in the model already."""
+    square = product_of(design.predictor, design.predictor)
+    return any(square in term.parts for term in design.fixed.values())
+
+
 def curvature(
     design: Design, sums: RowSums, scales: Mapping[str, float], method: Method
 ) -> Estimate:
@@ -116,9 +122,6 @@ def curvature(
 
     Raises ValueError, in words, where the data cannot hold it.
     """
-    square = product_of(design.predictor, design.predictor)
-    if any(square in term.parts for term in design.fixed.values()):
-        raise ValueError("the model has a curve of its own")
     if design.centred.own is not None:
         raise ValueError("it is made for independent residuals only")
     participants = [str(code) for code in design.centred.participants]

@@ -99,8 +99,11 @@ def _omnibus(report: Mapping[str, Any]) -> str:
     several = report.get("several_arms") or {}
     if not (test := several.get("omnibus")):
         return ""
+    what = "couplings"
+    if since := report.get("baseline_phase"):
+        what = f"changes of the coupling since phase {since}"
     return (
-        f"Whether the couplings of the {len(report['arms'])} arms differ at all: "
+        f"Whether the {what} of the {len(report['arms'])} arms differ at all: "
         f"F({test['numerator_df']}, {test['df']:.1f}) = {test['f']:.2f}, {_p(test['p'])}."
     )
 
