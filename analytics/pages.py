@@ -14,13 +14,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from analytics.api.serializers import files_of
 from analytics.card_table import Table, details, provenance
-from analytics.comparison import ComparisonImpossible, freeze
 from analytics.datasets.snapshots import READERS, access_snapshots, request_snapshot
 from analytics.figure_list import as_csv, figures_of, numbers_table
 from analytics.figures_forest import coupling_heading
+from analytics.freezing import freeze
 from analytics.models import AnalysisPlan, Comparison, Snapshot, SnapshotMasking
 from analytics.plans import UnknownPlan, plan_named
 from analytics.report_cache import kept_report
+from analytics.trial import ComparisonImpossible
 from analytics.wording import exclusions, p_value, sentences
 from ema import access
 from ema.access import NoAccess

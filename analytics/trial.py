@@ -1,7 +1,14 @@
-"""Who is in which arm of a comparison."""
+"""Who is in which arm of a comparison: the one module of it that reads the allocation."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+
+from analytics.gram import Gram
+from ema.models import Allocation, Arm, Study
+
+
+class ComparisonImpossible(ValueError):
+    """The arms of this study cannot be compared (yet); the message says what is missing."""
 
 
 @dataclass(frozen=True)
@@ -25,3 +32,50 @@ class Trial:
     def members(self, arm: str | None, codes: Iterable[str]) -> list[str]:
         of = self.arm_of
         return [code for code in codes if arm is None or (of is not None and of.get(code) == arm)]
+
+
+def trial_of(study: Study, gram: Gram) -> Trial:
+    """The arms and who is in them; ComparisonImpossible in words where they cannot be compared."""
+    arms = list(Arm.objects.filter(study=study).order_by("key"))
+    if len(arms) < 2:
+        return Trial(tuple(arm.key for arm in arms))
+    reference = _reference_of(study, arms)
+    spent = allocations(study)
+    if not spent:
+        raise ComparisonImpossible(f"No participant of study {study} is allocated to an arm yet.")
+    filled = {spent[str(code)][0] for code in gram.participants if code in spent}
+    empty = tuple(arm.key for arm in arms if arm.key not in filled)
+    if reference in empty or len(filled) < 2:
+        predictor, outcome = gram.functions[0].replace("_", " "), gram.functions[1]
+        raise ComparisonImpossible(
+            f"No answers yet in {arms_named(empty)}: no allocated participant has an answered "
+            f"random prompt with {predictor} and {outcome} there."
+        )
+    return Trial(
+        arms=tuple(arm.key for arm in arms),
+        reference=reference,
+        arm_of={code: arm for code, (arm, _) in spent.items()},
+        stratum_of={code: stratum for code, (_, stratum) in spent.items()},
+        empty=empty,
+    )
+
+
+def allocations(study: Study) -> dict[str, tuple[str, str]]:
+    """Everybody's arm and stratum."""
+    spent = Allocation.objects.filter(study=study, participant__isnull=False)
+    rows = spent.values_list("participant__code", "arm__key", "stratum")
+    return {code: (arm, stratum) for code, arm, stratum in rows}
+
+
+def _reference_of(study: Study, arms: Sequence[Arm]) -> str:
+    reference = next((arm.key for arm in arms if arm.is_reference), None)
+    if reference is None:
+        named = ", ".join(arm.key for arm in arms)
+        raise ComparisonImpossible(
+            f"Study {study} has no reference arm: mark one of {named} as the one to compare with."
+        )
+    return reference
+
+
+def arms_named(keys: Sequence[str]) -> str:
+    return f"arm{'s' if len(keys) > 1 else ''} {', '.join(keys)}"

@@ -14,9 +14,10 @@ from rest_framework.response import Response
 from rest_framework.views import APIView
 
 from analytics.api.serializers import ComparisonReport, SnapshotContent
-from analytics.comparison import ComparisonImpossible, compare
+from analytics.comparison import compare
 from analytics.datasets.snapshots import access_snapshots, open_file
 from analytics.plans import UnknownPlan, plan_named
+from analytics.trial import ComparisonImpossible
 from ema import access
 from ema.api.errors import Problem
 from ema.api.serializers import ProblemContent

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError, OutputWrapper
 from django.db import connection
 from django.db.models import F, Max
 
-from analytics import comparison, simulation, sums
+from analytics import exclusions, simulation, sums
 from analytics.demo.study import CONTROL, TREATED, Cast, Wanted
 from analytics.mixed_model import fit_mixed_model
 from analytics.models import Coupling
@@ -134,7 +134,7 @@ def gather_statistics() -> None:
 
 def coupled(study: Study) -> int:
     """Participants whose coupling rests on every answer they uploaded."""
-    waiting = comparison.excluded_responses(
+    waiting = exclusions.excluded_responses(
         study, by_arm=True, summed=int(sums.moments_of(study).n.sum())
     )
     if "not_yet_estimated" in waiting:

@@ -14,15 +14,17 @@ from django.test import Client
 from django.utils import timezone
 
 from analytics.card_table import card_table
-from analytics.comparison import ComparisonImpossible, compare, digest, freeze
+from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
 from analytics.figure_list import as_csv, figures_of
+from analytics.freezing import digest, freeze
 from analytics.mixed_model import Method, fit_mixed_model
 from analytics.models import AnalysisPlan, Comparison
 from analytics.moments import Moments as Sums
 from analytics.multiplicity import against_reference
 from analytics.plan import Moderator, Plan
 from analytics.plans import lock, save
+from analytics.trial import ComparisonImpossible
 from analytics.wording import sentences
 from ema.audit import COMMAND
 from ema.models import (

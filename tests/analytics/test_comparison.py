@@ -10,12 +10,14 @@ from django.core.management import CommandError, call_command
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from analytics.comparison import ComparisonImpossible, compare, digest, freeze
+from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
+from analytics.freezing import digest, freeze
 from analytics.mixed_model import fit_mixed_model
 from analytics.models import Comparison
 from analytics.moments import Moments as Sums
 from analytics.sums import sum_responses
+from analytics.trial import ComparisonImpossible
 from ema.audit import COMMAND
 from ema.models import Allocation, Arm, AuditEvent, Response, Study
 from tests.analytics.answers import (

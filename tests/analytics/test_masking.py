@@ -14,9 +14,9 @@ from django.db import transaction
 from django.test import Client
 from django.utils import timezone
 
-from analytics.comparison import freeze
 from analytics.coupling import estimate_couplings
 from analytics.datasets.snapshots import request_snapshot
+from analytics.freezing import freeze
 from analytics.plan import Plan
 from analytics.plans import save
 from ema.audit import COMMAND

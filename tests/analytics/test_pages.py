@@ -9,9 +9,9 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from analytics.comparison import digest
 from analytics.coupling import estimate_couplings
 from analytics.datasets.snapshots import build_snapshot, request_snapshot
+from analytics.freezing import digest
 from analytics.models import Comparison, Snapshot
 from analytics.tasks import build_snapshots
 from ema.audit import COMMAND

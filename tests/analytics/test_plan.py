@@ -17,8 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from analytics import plan as plans
-from analytics.comparison import freeze
 from analytics.coupling import estimate_couplings
+from analytics.freezing import freeze
 from analytics.models import AnalysisPlan
 from analytics.plan import STANDARD, Moderator, Plan, PlanRefused, read, read_text
 from analytics.plan_fields import FIELDS, FORMAT, faults

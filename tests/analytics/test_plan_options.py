@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from analytics.card_table import card_table
-from analytics.comparison import ComparisonImpossible, compare
+from analytics.comparison import compare
 from analytics.mixed_model import Method, fit_mixed_model
 from analytics.moments import Moments
 from analytics.plan import Plan
@@ -19,6 +19,7 @@ from analytics.plan_memory import memory_of
 from analytics.plan_sums import Sources, gram_of
 from analytics.plans import save
 from analytics.serial import Days, Neighbours
+from analytics.trial import ComparisonImpossible
 from analytics.wording import sentences
 from ema.audit import COMMAND
 from ema.models import Allocation, Response, Study

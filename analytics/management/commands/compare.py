@@ -10,10 +10,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from analytics.card_table import card_table
-from analytics.comparison import ComparisonImpossible, compare, freeze
+from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
 from analytics.figure_list import as_csv, figures_of
+from analytics.freezing import freeze
 from analytics.plans import UnknownPlan, plan_named
+from analytics.trial import ComparisonImpossible
 from ema.audit import COMMAND
 from ema.management.named import study_named
 

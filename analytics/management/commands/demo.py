@@ -23,6 +23,7 @@ from analytics.demo.study import Cast, Wanted
 from analytics.file_options import listed
 from analytics.progress import progress
 from analytics.study_names import one_at_a_time
+from analytics.trial import ComparisonImpossible
 from ema import phones, stack
 from ema.models import Study
 from ema.phones import PhoneError
@@ -92,7 +93,7 @@ class Command(BaseCommand):
             if not serving:
                 raise CommandError("Stopped.", returncode=130) from error
             self.stdout.write("Stopped.")
-        except (DemoFailed, StackError, PhoneError, comparison.ComparisonImpossible) as error:
+        except (DemoFailed, StackError, PhoneError, ComparisonImpossible) as error:
             raise CommandError(str(error), returncode=1) from error
 
     def _run(self, wanted: Wanted, options: dict[str, Any], parts: ExitStack) -> None:

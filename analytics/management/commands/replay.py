@@ -11,7 +11,7 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from analytics.card_table import card_table
-from analytics.comparison import ComparisonImpossible, compare
+from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
 from analytics.file_options import UnusableDataError, WrongOptionError
 from analytics.progress import progress
@@ -20,6 +20,7 @@ from analytics.replay import study as replayed
 from analytics.replay.file import Columns
 from analytics.replay.reading import Asked, Replay
 from analytics.study_names import one_at_a_time
+from analytics.trial import ComparisonImpossible
 from ema import stack
 from ema.models import Study
 from ema.phones import connect
