@@ -10,9 +10,11 @@ import numpy as np
 
 from analytics.card_attempts import Warned
 from analytics.companion import Companion, Counts, LogOdds, fit_companion
+from analytics.companion_rows import fit_rows
 from analytics.fixed_effects import WITHIN, within_arm_term
+from analytics.gram import units_of
 from analytics.ordinal import LevelCounts, fit_ordinal
-from analytics.plan_model import Level
+from analytics.plan_model import Fitted, Level
 from analytics.wording import percent
 
 MANY_AT_FLOOR, FLOORS_APART = 0.20, 0.10
@@ -111,6 +113,37 @@ def odds_of_higher(
     model = fit_ordinal(counts, arm_of, reference, x_scale=x_scale)
     levels = {"n_levels": len(counts.n[0])}
     return {"kind": CUMULATIVE} | levels | _told(model, arm_of, reference)
+
+
+def odds_with_terms(
+    fitted: Fitted,
+    names: Sequence[str],
+    rows: Sequence[tuple[Any, ...]],
+    scales: Mapping[str, float],
+    kind: str,
+) -> dict[str, Any]:
+    """The odds with the terms of the plan's own model, of ``card_sums.alike_rows``.
+
+    Raises ValueError, in words, where the data hold none.
+    """
+    model, design = fitted.model, fitted.design
+    place = {str(code): at for at, code in enumerate(model.participants)}
+    known = sorted((place[row[0]], *row[1:]) for row in rows if row[0] in place)
+    person, *columns, level, times = (np.array(column) for column in zip(*known, strict=True))
+    given, of = np.unique(level, return_inverse=True)
+    n = np.zeros((len(known), len(given)), dtype=np.int64)
+    n[np.arange(len(known)), of] = times
+    units = units_of(names, scales)
+    functions = {
+        name: column.astype(np.float64) / unit
+        for name, column, unit in zip(names, columns, units, strict=True)
+    }
+    people = tuple(str(code) for code in model.participants)
+    counts = LevelCounts(people, person, functions[design.predictor], n)
+    found = fit_rows(design, model.terms, counts, functions)
+    arm_of = dict(zip(people, model.arm_of, strict=True)) if model.arms else None
+    told = {"kind": kind, "n_levels": len(given)} | _told(found, arm_of, model.reference)
+    return told | {"terms": [fitted.named(term) for term in found.terms]}
 
 
 def _told(model: Companion, arm_of: Arms, reference: str | None) -> dict[str, Any]:

@@ -7,10 +7,13 @@ from analytics import card_sums, plan_sums
 from analytics.card_attempts import Warned, attempt
 from analytics.card_diagnostics import diagnostics
 from analytics.card_floor import (
+    ANY,
+    CUMULATIVE,
     beside_companion,
     floor_warning,
     odds_of_any,
     odds_of_higher,
+    odds_with_terms,
 )
 from analytics.card_levels import by_level
 from analytics.card_subgroups import FIRST_SITE
@@ -55,7 +58,7 @@ def add_surroundings(
     report["companion"] = None
     if near_floor or companion or has_few_levels(sources.items[sources.outcome]):
         report["companion"] = attempt(
-            "The companion model", lambda: _companion(sources, trial), missing
+            "The companion model", lambda: _companion(fitted, sources, trial), missing
         )
     warned = [beside_companion(near_floor, report)] if near_floor else []
     warned += [*_left_out(report, trial), *_curved(report)]
@@ -141,19 +144,21 @@ def has_few_levels(item: StudyItem) -> bool:
     return 2 < (item.maximum - item.minimum) * item.scale + 1 <= MOST_LEVELS
 
 
-def _companion(sources: Sources, trial: Trial) -> dict[str, Any]:
-    """Of any of the outcome; of a higher answer where it has few levels. ValueError in words."""
-    plan = sources.plan
-    if plan.adjust_for or plan.moderators or plan.quadratic or plan.baseline_phase:
-        raise ValueError(
-            "it is fitted for plans without adjustments, moderators, quadratic terms and "
-            "baseline phase only"
-        )
-    scale, arms = sources.scales()[sources.predictor], (trial.arm_of, trial.reference)
+def _companion(fitted: Fitted, sources: Sources, trial: Trial) -> dict[str, Any]:
+    """Of any of the outcome; of a higher answer where it has few levels. ValueError in words.
+
+    With terms beside those of the standard analysis it takes rows instead of a table of levels.
+    """
+    scales, plan = sources.scales(), sources.plan
+    few = has_few_levels(sources.items[sources.outcome])
+    arms = scales[sources.predictor], trial.arm_of, trial.reference
     try:
-        if has_few_levels(sources.items[sources.outcome]):
-            return odds_of_higher(card_sums.given_levels(sources), scale, *arms)
-        return odds_of_any(plan_sums.levels_of(sources), scale, *arms)
+        if plan.adjust_for or plan.moderators or plan.quadratic or plan.baseline_phase:
+            names, rows = card_sums.alike_rows(sources, few)
+            return odds_with_terms(fitted, names, rows, scales, CUMULATIVE if few else ANY)
+        if few:
+            return odds_of_higher(card_sums.given_levels(sources), *arms)
+        return odds_of_any(plan_sums.levels_of(sources), *arms)
     except ValueError as error:
         pair = Pair(sources.predictor, sources.outcome)
         raise ValueError(in_items(str(error), pair)) from error

@@ -210,7 +210,8 @@ def _companion(report: Report) -> Iterator[Table]:
     if not (companion := report["companion"]):
         return
     own = companion["odds_ratio_in_reference"]
-    rows = [[f"in {report['reference'] or 'all participants'}", f"{own:.4f}", "–"]]
+    where = "change in" if report.get("baseline_phase") else "in"
+    rows = [[f"{where} {report['reference'] or 'all participants'}", f"{own:.4f}", "–"]]
     rows[0].append(_between(companion["interval"]))
     rows += [
         [

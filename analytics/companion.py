@@ -18,7 +18,7 @@ from scipy.stats import norm
 from analytics.design import Design, summarise
 from analytics.fixed_effects import INTERCEPT, arms_of, coupling_design, refuse_hopeless
 from analytics.gram import Gram
-from analytics.laplace import SINGULAR, ByPerson, Cells, Cuts, Laplace, optimum
+from analytics.laplace import SINGULAR, ByPerson, Cells, Cuts, FixedPart, Laplace, optimum
 from analytics.moments import Label, Moments
 from analytics.summing import Floats, Ints
 
@@ -133,24 +133,27 @@ def fit_odds(design: Design, cells: Cells, cuts: Cuts | None = None) -> Companio
     kept = np.array([cuts is None or term != INTERCEPT for term in terms])
     terms = tuple(term for term, keep in zip(terms, kept, strict=True) if keep)
     cells = cells._replace(x=cells.x / units.x)
-    laplace = Laplace(cells, ByPerson(cells, on_level[:, kept], on_slope[:, kept]), cuts)
-    best = optimum(laplace)
-    unit = units.coefficients[kept] / units.y
-    vcov = laplace.vcov(best) * np.outer(unit, unit)
-    theta, beta = best[:3], best[3 + laplace.n_cuts :] * unit
+    fixed = ByPerson(cells, on_level[:, kept], on_slope[:, kept])
     dropped = tuple(term for term in design.fixed if term not in (*terms, INTERCEPT))
-    return _reported(terms, dropped, theta, beta, vcov, units.x, laplace.deviance(best)[0])
+    unit = units.coefficients[kept] / units.y
+    return best_odds(terms, dropped, cells, fixed, cuts, unit, units.x)
 
 
-def _reported(
+def best_odds(
     terms: tuple[str, ...],
     dropped: tuple[str, ...],
-    theta: Floats,
-    beta: Floats,
-    vcov: Floats,
+    cells: Cells,
+    fixed: FixedPart,
+    cuts: Cuts | None,
+    unit: Floats,
     x_unit: float,
-    deviance: float,
 ) -> Companion:
+    """Fit it; ``unit`` and ``x_unit`` turn coefficients and the cells' x into the items' units."""
+    laplace = Laplace(cells, fixed, cuts)
+    best = optimum(laplace)
+    vcov = laplace.vcov(best) * np.outer(unit, unit)
+    theta, beta = best[:3], best[3 + laplace.n_cuts :] * unit
+    deviance = laplace.deviance(best)[0]
     sd_intercept, sd_slope = abs(float(theta[0])), float(np.hypot(theta[1], theta[2]))
     both = sd_intercept > SINGULAR and sd_slope > SINGULAR
     return Companion(

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from analytics.companion import Companion, fit_odds
 from analytics.fixed_effects import arms_of, coupling_design, refuse_hopeless
@@ -83,23 +83,24 @@ def fit_ordinal(
     """
     moments = counts.moments()
     arm_of, levels = arms_of(moments.participants, arms, reference, None)
-    _refuse_levels(counts, arm_of, levels)
+    refuse_levels(counts, arm_of, levels)
     centred = Gram.from_moments(moments, "stress", "craving").centred({"stress": x_scale})
     design = coupling_design(centred, arm_of, levels)
     refuse_hopeless(design.pairs)
     x = counts.stress / x_scale - design.pairs.mean_x[counts.person]
-    return fit_odds(design, _about_cuts(counts, x), Cuts(counts.n.sum(axis=0)[1:-1]))
+    return fit_odds(design, about_cuts(counts, x)[0], Cuts(counts.n.sum(axis=0)[1:-1]))
 
 
-def _about_cuts(counts: LevelCounts, x: Floats) -> Cells:
-    """A binomial for each cell and cut, of the answers next to the cut."""
+def about_cuts(counts: LevelCounts, x: Floats) -> tuple[Cells, NDArray[np.intp]]:
+    """A binomial for each cell and cut, of the answers next to the cut, and which cell it is of."""
     below, above = counts.n[:, :-1], counts.n[:, 1:]
     cell, cut = np.nonzero(below + above)
     n = (below + above)[cell, cut]
-    return Cells(counts.person[cell], x[cell], n, above[cell, cut], cut)
+    return Cells(counts.person[cell], x[cell], n, above[cell, cut], cut), cell
 
 
-def _refuse_levels(counts: LevelCounts, arm_of: tuple[str, ...], levels: tuple[str, ...]) -> None:
+def refuse_levels(counts: LevelCounts, arm_of: tuple[str, ...], levels: tuple[str, ...]) -> None:
+    """Raise ValueError for one level in an arm, or more than five in all."""
     size = counts.n.shape[1]
     if size > MOST_LEVELS:
         raise ValueError(

@@ -9,13 +9,21 @@ import pytest
 from numpy.typing import NDArray
 
 from analytics.companion import Companion, Counts, fit_companion
+from analytics.companion_rows import MOST_CELLS, fit_rows
+from analytics.design import Terms
+from analytics.fixed_effects import arms_of, coupling_design, in_context
+from analytics.gram import Gram
 from analytics.laplace import ByPerson, Cells, Laplace
-from analytics.mixed_model import fit_mixed_model
+from analytics.mixed_model import fit_design, fit_mixed_model
 from analytics.moments import Moments
+from analytics.ordinal import LevelCounts
 from analytics.simulation import Effect, draw_people, draw_ratings
 from tests.analytics.test_agreement import GOLDEN, in_r, simulated
 
 REFERENCE = json.loads((GOLDEN / "companion.json").read_text(encoding="utf-8"))["cases"]
+
+
+BY_ROW = ("with_a_trend", "in_context")
 
 
 def many() -> list[dict[str, str]]:
@@ -38,7 +46,7 @@ def fitted(case: str, **more: Any) -> Companion:
     return fit(rows, [int(row["craving"]) > 25 for row in rows], case == "three_arms", **more)
 
 
-@pytest.mark.parametrize("case", REFERENCE)
+@pytest.mark.parametrize("case", [case for case in REFERENCE if case not in BY_ROW])
 def test_log_odds_and_errors_are_those_of_glmer(case: str) -> None:
     """glmer with tight inner iterations; two of the three fits are singular."""
     expected, model = REFERENCE[case], fitted(case)
@@ -52,6 +60,59 @@ def test_log_odds_and_errors_are_those_of_glmer(case: str) -> None:
     assert model.sd_slope == pytest.approx(expected["sd"][1], rel=1e-4)
     assert model.correlation == pytest.approx(expected["correlation"], abs=1e-4)
     assert model.singular is (case != "two_arms")
+
+
+def with_terms(case: str, x_scale: float = 1) -> Companion:
+    """With a trend over a person's rows, or a moderator of the moment, from the rows themselves."""
+    rows = many()
+    who, stress = [row["id"] for row in rows], np.array([int(row["stress"]) for row in rows])
+    number = np.concatenate([np.arange(who.count(code)) + 1 for code in sorted(set(who))])
+    context = number * 7 % 11
+    any_ = np.array([int(row["any"]) for row in rows])
+    columns = {"stress": stress, "@t": number, "@z": context, "stress*@z": stress * context}
+    gram = Gram.from_rows(who, columns | {"craving": any_})
+    centred = gram.centred({"stress": x_scale})
+    arm_of, levels = arms_of(gram.participants, {r["id"]: r["arm"] for r in rows}, "control", None)
+    also = {"@t": Terms(centred).raw("@t")}
+    if case == "in_context":
+        also = in_context(centred, "@z", arm_of, levels)
+    design = coupling_design(centred, arm_of, levels, also=also)
+    model = fit_design(design)
+    place = {code: at for at, code in enumerate(gram.participants)}
+    person = np.array([place[code] for code in who])
+    counts = LevelCounts(gram.participants, person, stress / x_scale, np.stack([1 - any_, any_], 1))
+    units = {"stress": x_scale, "stress*@z": x_scale}
+    functions = {name: column / units.get(name, 1.0) for name, column in columns.items()}
+    return fit_rows(design, model.terms, counts, functions)
+
+
+@pytest.mark.parametrize("case", BY_ROW)
+def test_more_terms_are_those_of_glmer(case: str) -> None:
+    expected, model = REFERENCE[case], with_terms(case)
+    names = {"t": "@t", "z": "@z_within"}
+    numbers = zip(expected["estimate"], expected["se"], strict=True)
+    found = dict(zip(expected["terms"], numbers, strict=True))
+    del found["(Intercept)"]  # a cut stands for it
+    assert {in_r(term, names) for term in found} == set(model.terms)
+    for term, (estimate, error) in found.items():
+        ours = model.contrast({in_r(term, names): 1.0})
+        assert ours.estimate == pytest.approx(estimate, abs=2e-4 * error)
+        assert ours.standard_error == pytest.approx(error, rel=1e-4)
+    assert model.log_likelihood == pytest.approx(expected["logLik"], abs=1e-6)
+    assert model.sd_slope == pytest.approx(expected["sd"][1], rel=1e-4)
+    scaled = with_terms(case, x_scale=10).contrast({"stress_within:arm[high]": 1.0})
+    plain = model.contrast({"stress_within:arm[high]": 1.0})
+    assert scaled.estimate == pytest.approx(10 * plain.estimate, rel=1e-5)
+
+
+def test_too_many_rows_are_refused_in_words() -> None:
+    size = MOST_CELLS + 1
+    counts = LevelCounts(
+        ("a",), np.zeros(size, dtype=np.int64), np.zeros(size), np.ones((size, 2), int)
+    )
+    centred = Gram.from_rows(["a"], {"stress": [1], "craving": [1]}).centred()
+    with pytest.raises(ValueError, match="at most 200,000 different rows, and there are 200,001"):
+        fit_rows(coupling_design(centred), (), counts, {})
 
 
 def test_the_gradient_is_that_of_finite_differences() -> None:

@@ -267,8 +267,13 @@ def test_many_zeros_are_warned_of_with_the_companion_beside() -> None:
     assert "The companion model of any craving" in warned["sentence"]
     assert report["companion"]["contrasts"][0]["arm"] == "clonidine"
     adjusted = compared(study, adjust_for=("study_day",))
-    assert adjusted["companion"] is None
-    assert "No companion model is fitted." in adjusted["warnings"][0]["sentence"]
+    assert adjusted["companion"]["kind"] == "any"
+    assert "study_day" in adjusted["companion"]["terms"]
+    assert "The companion model of any craving" in adjusted["warnings"][0]["sentence"]
+    ratio, again = (
+        one["companion"]["contrasts"][0]["ratio_of_odds_ratios"] for one in (report, adjusted)
+    )
+    assert again == pytest.approx(ratio, rel=0.2)
 
 
 def with_mood(study: Study, levels: int) -> None:
@@ -325,6 +330,22 @@ def test_a_companion_is_fitted_on_request() -> None:
     out = StringIO()
     call_command("compare", "relief", "--companion", stdout=out)
     assert "Companion model: odds of any craving" in out.getvalue()
+
+
+def test_a_companion_has_the_terms_of_a_moderated_plan_and_of_one_with_a_square() -> None:
+    study = make_trial(n=24, prompts=24)
+    with_pain(study)
+    with_mood(study, 4)
+    moderated = compared(study, outcome="mood", moderators=(Moderator("moment", "pain"),))
+    companion = moderated["companion"]
+    assert companion["kind"] == "cumulative"
+    assert "stress_within:pain_within:arm[clonidine]" in companion["terms"]
+    curved = compared(study, outcome="mood", quadratic=True)["companion"]
+    plain = compared(study, outcome="mood")["companion"]
+    assert len(curved["terms"]) > 5
+    for one in (companion, curved):
+        assert one["contrasts"][0]["ratio_of_odds_ratios"] < 1
+    assert plain["contrasts"][0]["interval"][1] < 1
 
 
 @pytest.mark.parametrize("people", [1, 2, 3])

@@ -8,7 +8,7 @@ import pytest
 
 from analytics.companion import Companion, Counts, fit_companion
 from analytics.laplace import ByPerson, Cuts, Laplace
-from analytics.ordinal import LevelCounts, _about_cuts, fit_ordinal
+from analytics.ordinal import LevelCounts, about_cuts, fit_ordinal
 from tests.analytics.test_agreement import GOLDEN, in_r
 
 REFERENCE = json.loads((GOLDEN / "ordinal.json").read_text(encoding="utf-8"))["cases"]
@@ -73,7 +73,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     levels = counts()
     people = len(levels.participants)
     level = np.array([[person % 2.0] for person in range(people)], dtype=np.float64)
-    cells = _about_cuts(levels, levels.stress / 20 - 2)
+    cells, _ = about_cuts(levels, levels.stress / 20 - 2)
     slope = np.asarray(1 - level, dtype=np.float64)
     laplace = Laplace(cells, ByPerson(cells, level, slope), Cuts(levels.n.sum(axis=0)[1:-1]))
     for at in ([0.8, 0.2, 0.5, -1.0, 0.3, -0.2, 0.1, 0.3], [1.5, -0.9, 0.05, 0.2, 0, 0.4, 1, 0.2]):
@@ -87,7 +87,7 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 def test_the_likelihood_is_that_of_the_levels() -> None:
     """Without random effects the sum over binomials about cuts is the multinomial's."""
     levels = counts()
-    cells = _about_cuts(levels, np.zeros(len(levels.stress)))
+    cells, _ = about_cuts(levels, np.zeros(len(levels.stress)))
     one = np.ones((len(levels.participants), 1))
     laplace = Laplace(cells, ByPerson(cells, one, 0 * one), Cuts(levels.n.sum(axis=0)[1:-1]))
     free, level = np.array([-1.0, 0.3, -0.2, 0.5]), 0.4

@@ -40,6 +40,11 @@ means <- tapply(large$stress, large$id, mean)
 large$w <- large$stress - means[large$id]
 large$b <- as.numeric(means[large$id]) - mean(means)
 cases$two_arms <- case(any ~ w * arm + b + (1 + w | id), large)
+large$t <- ave(seq_along(large$id), large$id, FUN = seq_along)
+large$v <- (large$t * 7) %% 11
+large$z <- large$v - ave(large$v, large$id)
+cases$with_a_trend <- case(any ~ w * arm + b + t + (1 + w | id), large)
+cases$in_context <- case(any ~ w * arm + b + z * arm + w:z + w:z:arm + (1 + w | id), large)
 whole <- list(
   source = "tests/golden/r/companion.R on tests/golden/simulated.csv and simulated_any.csv",
   tolerance = 2e-3,
