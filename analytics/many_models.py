@@ -165,6 +165,14 @@ def _start(designs: Designs) -> Floats:
     return np.stack([np.sqrt(variance[0]), nothing[:, 1], np.sqrt(variance[1])], axis=1)
 
 
+def slope_scores(designs: Designs, found: Criteria) -> Floats:
+    """The slope's element of Z'V⁻¹(y − Xβ̂) of everybody (M × P); see `permutation.scores_of`."""
+    w = weights(designs, found.theta)[1]
+    level = designs.level - _times(designs.on_level, found.beta)
+    slope = designs.slope - _times(designs.on_slope, found.beta)
+    return np.asarray(w[1] * level + w[2] * slope)
+
+
 def _choose(mask: Booleans, one: Floats, other: Floats) -> Floats:
     return np.where(mask.reshape(-1, *(1,) * (one.ndim - 1)), one, other)
 

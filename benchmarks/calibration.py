@@ -6,7 +6,8 @@ method says p < 5 % or not:
 - *pooled*: one regression craving ~ stress * arm over all rows, as if prompts had been allocated;
 - *no random slope*: the mixed model with a random intercept alone, by z;
 - *z*, *Satterthwaite*, *Kenward–Roger*, *CR2*: the product's model, random intercept and slope;
-- *permutation*: the studentised permutation of own slopes, 999 draws;
+- *permutation*, *permutation of scores*: the studentised permutation of own slopes and of scores
+  for a difference, 999 draws each;
 - *companion*: the logistic mixed model of any craving, by z.
 
 With a floor, arms whose slopes vary differently differ in mean slope after clipping too. So where
@@ -24,31 +25,30 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from analytics.companion import fit_companion
-from analytics.design import summarise
-from analytics.fixed_effects import arms_of, coupling_design, within_arm_term
-from analytics.gram import Gram
-from analytics.mixed_model import Method, fit_mixed_model
-from analytics.moments import Moments
+from analytics.fixed_effects import within_arm_term
+from analytics.many_contrasts import contrasts, model_variance
+from analytics.many_designs import Designs, ManySums, Places, designs
+from analytics.many_models import evaluate, optima, slope_scores
+from analytics.mixed_model import Method
 from analytics.permutation import own_slopes, permutation_test
 from analytics.rates import rate, side_by_side
-from analytics.reml import Criterion, evaluate
 from analytics.simulation import SLOPE_SD, Effect, Shape
-from analytics.summaries import Summaries
 from analytics.summing import Floats
-from analytics.virtual_trial import CONTROL, Protocol, Stretch, VirtualTrial
+from analytics.virtual_trial import CONTROL, Protocol, Stretch, VirtualTrial, moments_of
 from benchmarks.figures import Figure, Goal, say
 
-SEED, TRIALS, QUICK_TRIALS, CHUNK = 2026, 500, 40, 10
-DRAWS = 999
+SEED, TRIALS, QUICK_TRIALS, CHUNK = 2026, 1000, 40, 20
+DRAWS, LEVEL = 999, 0.05
+DIFFERENCE = np.array([0.0, 0.0, 0.0, 0.0, 1.0])  # the last term, TERM
 TERM = within_arm_term("treated")
 POOLED, NO_SLOPE, BY_Z = "pooled", "no random slope", "z"
-PERMUTATION, COMPANION = "permutation", "companion"
+PERMUTATION, OF_SCORES, COMPANION = "permutation", "permutation of scores", "companion"
 OF_THE_MODEL = {
     "Satterthwaite": Method.SATTERTHWAITE,
     "Kenward–Roger": Method.KENWARD_ROGER,
     "CR2": Method.CR2,
 }
-METHODS = (POOLED, NO_SLOPE, BY_Z, *OF_THE_MODEL, PERMUTATION, COMPANION)
+METHODS = (POOLED, NO_SLOPE, BY_Z, *OF_THE_MODEL, PERMUTATION, OF_SCORES, COMPANION)
 KEEPS = ("Satterthwaite", "Kenward–Roger", "CR2", PERMUTATION)  # its promise, at the seed's size
 
 
@@ -114,74 +114,82 @@ def _figure(scenario: Scenario, method: str, hits: int, count: int) -> Figure:
 
 def found_in(scenario: Scenario, companion: bool, numbers: range) -> Counter[str]:
     """In how many of these trials each method finds a difference."""
-    found: Counter[str] = Counter()
-    for number in numbers:
-        trial = VirtualTrial(scenario.protocol, (SEED, scenario.number, number))
-        p = p_values(trial.moments(scenario.effect), scenario.protocol)
-        if companion:
-            counts = trial.counts(scenario.effect)
-            fitted = fit_companion(counts, scenario.protocol.arm_of, CONTROL)
-            p[COMPANION] = fitted.contrast({TERM: 1.0}).p
-        found.update(method for method, value in p.items() if value < 0.05)
-    return found
+    trials = [VirtualTrial(scenario.protocol, (SEED, scenario.number, each)) for each in numbers]
+    parts = [trial.sums([scenario.effect]) for trial in trials]
+    sums = ManySums(*map(np.concatenate, zip(*parts, strict=True)))
+    p = p_values(sums, scenario.protocol)
+    if companion:
+        p[COMPANION] = np.array([_of_odds(trial, scenario.effect) for trial in trials])
+    return Counter({method: int((value < LEVEL).sum()) for method, value in p.items()})
 
 
-def p_values(moments: Moments, protocol: Protocol) -> dict[str, float]:
-    """By method, of the difference in coupling."""
-    model = fit_mixed_model(moments, protocol.arm_of, CONTROL)
-    tests = {name: model.contrast({TERM: 1.0}, one) for name, one in OF_THE_MODEL.items()}
-    within = moments.within()
-    slopes, there = own_slopes(within)
-    treated = protocol.arm_index == 1
-    shuffled = permutation_test(slopes[there], treated[there], seed=1, draws=DRAWS)
-    names, summaries = summaries_of(moments, protocol)
-    place = names.index(TERM)
+def _of_odds(trial: VirtualTrial, effect: Effect) -> float:
+    fitted = fit_companion(trial.counts(effect), trial.protocol.arm_of, CONTROL)
+    return fitted.contrast({TERM: 1.0}).p
+
+
+def p_values(sums: ManySums, protocol: Protocol) -> dict[str, Floats]:
+    """By method, of the difference in coupling in each trial."""
+    arm = protocol.arm_index
+    design = designs(sums, arm)
+    best, settled = optima(design)
+    if not settled.all():
+        raise RuntimeError("A trial of the calibration has no regular optimum: take more people.")
+    tests = {name: contrasts(design, best, DIFFERENCE, one) for name, one in OF_THE_MODEL.items()}
+    z = tests["CR2"].estimate / np.sqrt(model_variance(design, best, DIFFERENCE)) / design.unit
     return {
-        POOLED: pooled(moments, treated),
-        NO_SLOPE: by_z(without_slope(summaries), summaries, place),
-        BY_Z: float(2 * norm.sf(abs(tests["Satterthwaite"].t))),
+        POOLED: pooled(sums, arm == 1),
+        NO_SLOPE: two_sided(t_without_slope(design)),
+        BY_Z: two_sided(z),
         **{name: one.p for name, one in tests.items()},
-        PERMUTATION: shuffled.p,
+        **permutations(sums, arm),
     }
 
 
-def summaries_of(moments: Moments, protocol: Protocol) -> tuple[tuple[str, ...], Summaries]:
-    """What the product's own fit starts from."""
-    gram = Gram.from_moments(moments, "stress", "craving").with_rows()
-    arm_of, levels = arms_of(gram.participants, protocol.arm_of, CONTROL, None)
-    names, _, summaries = summarise(coupling_design(gram.centred(), arm_of, levels))
-    return names, summaries
+def permutations(sums: ManySums, arm: Places) -> dict[str, Floats]:
+    """Of everybody's own slope, and of the score that a model without the difference gives them."""
+    shared = designs(sums, arm, by_arm=False)
+    best, settled = optima(shared)
+    scores = slope_scores(shared, best)
+    found = np.empty((2, len(scores)))
+    for place, score in enumerate(scores):
+        moments = moments_of(sums, place)
+        slopes, there = own_slopes(moments.within())
+        if not settled[place]:
+            raise RuntimeError(f"Trial {place} has no regular optimum without a difference.")
+        for row, (values, who) in enumerate(((slopes, there), (score, moments.n > 0))):
+            test = permutation_test(values[who], (arm == 1)[who], seed=1, draws=DRAWS)
+            found[row, place] = test.p
+    return {PERMUTATION: found[0], OF_SCORES: found[1]}
 
 
-def pooled(moments: Moments, treated: NDArray[np.bool_]) -> float:
+def pooled(sums: ManySums, treated: NDArray[np.bool_]) -> Floats:
     """p of stress × arm in the regression over all rows: two lines with one residual variance."""
-    columns = (moments.n, moments.sum_x, moments.sum_y, moments.sum_xx, moments.sum_xy)
-    sums = np.stack([*columns, moments.sum_yy]).astype(np.float64)
-    by_arm = np.stack([sums[:, ~treated].sum(axis=1), sums[:, treated].sum(axis=1)], axis=1)
+    by_arm = [
+        np.stack([each[:, ~treated].sum(axis=1), each[:, treated].sum(axis=1)]) for each in sums
+    ]
     n, x, y, xx, xy, yy = by_arm
     ss_xx, ss_xy, ss_yy = xx - x * x / n, xy - x * y / n, yy - y * y / n
     slope = ss_xy / ss_xx
-    variance = float((ss_yy - slope * ss_xy).sum() / (n.sum() - 4))
-    error = np.sqrt(variance * (1 / ss_xx).sum())
-    return float(2 * norm.sf(abs(slope[1] - slope[0]) / error))
+    variance = (ss_yy - slope * ss_xy).sum(axis=0) / (n.sum(axis=0) - 4)
+    return two_sided((slope[1] - slope[0]) / np.sqrt(variance * (1 / ss_xx).sum(axis=0)))
 
 
-def without_slope(summaries: Summaries) -> Criterion:
-    """The REML optimum with a random intercept alone: Newton steps in the log of its SD."""
-    log_sd = 0.0
+def t_without_slope(design: Designs) -> Floats:
+    """Of the difference with a random intercept alone: Newton steps in the log of its SD."""
+    log_sd = np.zeros(len(design.n_rows))
     for _ in range(100):
-        sd = float(np.exp(log_sd))
-        here = evaluate(summaries, np.array([sd, 0.0, 0.0]))
-        slope = here.gradient[0] * sd
-        bend = abs(here.hessian[0, 0] * sd**2 + slope)
-        step = float(np.clip(slope / bend, -1, 1))
-        if abs(step) < 1e-8:
-            return here
+        sd = np.exp(log_sd)
+        nothing = np.zeros_like(sd)
+        here = evaluate(design, np.stack([sd, nothing, nothing], axis=1))
+        slope = here.gradient[:, 0] * sd
+        step = np.clip(slope / np.abs(here.hessian[:, 0, 0] * sd**2 + slope), -1, 1)
+        if np.abs(step).max() < 1e-8:
+            error = np.sqrt(model_variance(design, here, DIFFERENCE))
+            return np.asarray(here.beta @ DIFFERENCE / error)
         log_sd -= step
     raise RuntimeError("The model without a random slope found no optimum.")
 
 
-def by_z(criterion: Criterion, summaries: Summaries, place: int) -> float:
-    """p of one coefficient from its model's own standard error."""
-    variances: Floats = np.diag(criterion.unscaled_vcov) * criterion.r2 / summaries.error_df
-    return float(2 * norm.sf(abs(criterion.beta[place]) / np.sqrt(variances[place])))
+def two_sided(z: Floats) -> Floats:
+    return np.asarray(2 * norm.sf(np.abs(z)))

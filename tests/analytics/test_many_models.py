@@ -9,9 +9,10 @@ from analytics.fixed_effects import arms_of, coupling_design
 from analytics.gram import Gram
 from analytics.many_contrasts import contrasts
 from analytics.many_designs import ManySums, designs
-from analytics.many_models import optima
+from analytics.many_models import optima, slope_scores
 from analytics.mixed_model import Method, MixedModel, fit_design, fit_mixed_model
 from analytics.multiplicity import trend, trend_score
+from analytics.permutation import scores_of
 from analytics.power import Question, simulate
 from analytics.simulation import Effect, Shape
 from analytics.virtual_trial import Protocol, Stretch, VirtualTrial, moments_of
@@ -70,6 +71,7 @@ def test_arms_may_share_one_slope() -> None:
     quick = designs(sums, TWO.arm_index, by_arm=False)
     best, settled = optima(quick)
     assert settled.all()
+    scores = slope_scores(quick, best)
     for place, slope in enumerate(best.beta[:, 1] * quick.unit):
         gram = Gram.from_moments(moments_of(sums, place), "stress", "craving")
         design = coupling_design(
@@ -78,6 +80,7 @@ def test_arms_may_share_one_slope() -> None:
         fixed = {name: term for name, term in design.fixed.items() if ":" not in name}
         model = fit_design(replace(design, fixed=fixed))
         assert slope == pytest.approx(model.fixed_effects()["stress_within"].estimate, rel=1e-8)
+        assert scores[place] == pytest.approx(scores_of(model), rel=1e-7, abs=1e-7)
 
 
 @pytest.fixture
