@@ -31,6 +31,7 @@ from analytics.summing import Floats, Ints
 _MODES = 100  # Newton steps to a participant's mode
 _FARTHEST = 40.0  # a standardised coefficient, in log odds, that only separated answers have
 SINGULAR = 1e-4
+_SUSPICIOUS = 0.05  # of θ's diagonal: an answer nearer to zero is sought from two starts
 
 
 class Cells(NamedTuple):
@@ -120,11 +121,10 @@ class Laplace:
     def deviance(self, at: Floats) -> tuple[float, Floats]:
         """The deviance and its gradient, both of them exact for the approximation."""
         theta, free, beta = self._split(at)
-        u, eta, mu, w = self._modes(theta, self._fixed(free, beta))
+        u, mu, w, height = self._modes(theta, self._fixed(free, beta))
         r = self.k - self.n * mu
         h00, h01, h11, det = self._information(theta, w)
-        log_odds = self.k * eta - self.n * np.logaddexp(0, eta)
-        value = -2 * float(log_odds.sum()) + float((u * u).sum() + np.log(det).sum())
+        value = float(np.log(det).sum() - 2 * height.sum())
         lean = w * (1 - 2 * mu)  # w'
         z0 = theta[0] + theta[1] * self.x  # Λ'z of each cell
         z1 = theta[2] * self.x
@@ -197,46 +197,51 @@ class Laplace:
         return h00, h01, h11, h00 * h11 - h01 * h01
 
     def _modes(self, theta: Floats, fixed: Floats) -> tuple[Floats, Floats, Floats, Floats]:
-        """û, η, μ and w at the modes: Newton, halved where the penalised likelihood would fall."""
+        """û, μ, w and the penalised likelihood at the modes: Newton, halved where it would fall."""
         z0, z1 = theta[0] + theta[1] * self.x, theta[2] * self.x
         u, height = self.u, np.full(len(self.starts), -np.inf)
         step = np.zeros_like(u)
         for _ in range(_MODES):
             eta = fixed + z0 * u[0][self.person] + z1 * u[1][self.person]
-            now = self._sum(self.k * eta - self.n * np.logaddexp(0, eta)) - (u * u).sum(axis=0) / 2
+            small = np.exp(-np.abs(eta))
+            log_odds = self.k * eta - self.n * (np.maximum(eta, 0) + np.log(1 + small))
+            now = self._sum(log_odds) - (u * u).sum(axis=0) / 2
             worse = now < height - 1e-9 * (1 + np.abs(height))
             if worse.any():
                 step = np.where(worse, step / 2, 0.0)
                 u = u - step
                 continue
             height = now
-            mu = 1 / (1 + np.exp(-eta))
+            mu = np.where(eta >= 0, 1.0, small) / (1 + small)
             w, r = self.n * mu * (1 - mu), self.k - self.n * mu
             h00, h01, h11, det = self._information(theta, w)
             g0, g1 = self._sum(r * z0) - u[0], self._sum(r * z1) - u[1]
             step = np.stack([h11 * g0 - h01 * g1, h00 * g1 - h01 * g0]) / det
             if np.abs(step).max() < 1e-9:
                 self.u = u
-                return u, eta, mu, w
+                return u, mu, w, now
             u = u + step
         raise ValueError("the logistic model found no modes; look at the data for extreme values")
 
 
 def optimum(laplace: Laplace) -> Floats:
-    """The best (θ, cuts, β) of two starts: BFGS, then Newton steps while they help."""
-    found = []
-    for lean in (0.0, -0.3):
-        best = minimize(
-            laplace.deviance, laplace.start(lean), jac=True, method="BFGS", options={"gtol": 1e-4}
-        )
-        found.append((float(best.fun), np.asarray(best.x, dtype=np.float64)))
-    value, at = min(found, key=lambda each: each[0])
+    """The best (θ, cuts, β); singular answers are sought again from another start."""
+    value, at = _downhill(laplace, 0.0)
+    if min(abs(at[0]), abs(at[2])) < _SUSPICIOUS:
+        value, at = min((value, at), _downhill(laplace, -0.3), key=lambda each: each[0])
+    curvature = laplace.hessian(at)
     for _ in range(5):
-        slope = laplace.deviance(at)[1]
-        step = np.linalg.lstsq(laplace.hessian(at), slope, rcond=1e-10)[0]
+        step = np.linalg.lstsq(curvature, laplace.deviance(at)[1], rcond=1e-10)[0]
         new = laplace.deviance(at - step)[0]
         if not new < value:
             break
         value, at = new, at - step
     at[:3] *= np.r_[np.sign(at[0]) or 1.0, np.sign(at[0]) or 1.0, np.sign(at[2]) or 1.0]
     return at
+
+
+def _downhill(laplace: Laplace, lean: float) -> tuple[float, Floats]:
+    best = minimize(
+        laplace.deviance, laplace.start(lean), jac=True, method="BFGS", options={"gtol": 1e-4}
+    )
+    return float(best.fun), np.asarray(best.x, dtype=np.float64)
