@@ -18,6 +18,10 @@ The slopes b are true *before* rounding and clipping. About half of the cravings
 zero, which flattens the slope that any analysis of the answers can find: `truths` in
 `analytics.demo.steps` gives the value that this analysis has in a very large simulated sample.
 
+Urine tests: the logit of a lapse (positive or missed) is a trait of the person. Its mean and SD are
+such that three tests a week for 14 weeks, missed after drop-out, give the published longest
+abstinence of each arm, in mean and SD (`docs/decisions/0014-…`).
+
 `Shape` holds what may be asked for otherwise. Whatever does not depend on treatment is a `Course`,
 so that the same people can be seen under several effects.
 """
@@ -37,7 +41,7 @@ Places = NDArray[np.intp] | slice
 
 SLOPE, SLOPE_SD = 0.45, 0.15  # craving points per stress point
 MIDDLE_WEEK = 7.0  # when the mean of craving is 4 before clipping
-URINE_LOGIT = {False: (-0.97, 1.23), True: (-1.43, 1.79)}  # of a lapse: mean, SD; by treatment
+URINE_LOGIT = {False: (-0.95, 1.32), True: (-1.52, 2.02)}  # of a lapse: mean, SD; by treatment
 FRAILTY = 0.5  # correlation of a person's urine lapses with the own level of craving
 MISSED_OF_LAPSES = 1 / 3
 DROPPED_OUT_BY_DAY_98 = 0.25
