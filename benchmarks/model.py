@@ -1,135 +1,86 @@
-"""The mixed model from moments: the fit, everything a comparison says, a million people; and lme4.
+"""The mixed model from stored moments beside lme4 and statsmodels on rows, and a million people.
 
-Everything is the fit, Kenward–Roger, CR2 of every term, shrunken slopes, everybody left out in turn
-and a permutation test of 9,999 draws.
+Everybody is a process of its own (`benchmarks.contenders`), where installed: R with lme4, and
+statsmodels in this Python or in the one that BENCH_PYTHON names. Everything is the fit,
+Kenward–Roger and CR2 of every term, shrunken slopes, everybody left out in turn and, but for a
+million people, a permutation test of 9,999 draws.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
-from numpy.typing import NDArray
 
-from analytics.effect_sizes import influence
-from analytics.fixed_effects import within_arm_term
-from analytics.mixed_model import Method, fit_mixed_model
-from analytics.moments import Moments
-from analytics.permutation import own_slopes, permutation_test
-from benchmarks import lme4
-from benchmarks.figures import Figure, say, seconds
+from benchmarks import contenders
+from benchmarks.contenders import Ints, Run
+from benchmarks.figures import Figure, Goal, say
 
-PAIRS = 300  # per participant
-ARMS = ("placebo", "clonidine")
-Ints = NDArray[np.int64]
+SIZES = ((118, 224), (1_000, 400), (10_000, 400))  # participants × pairs
+REPEATS = {118: 9, 1_000: 5, 10_000: 3}
+RIVALS_REPEATS = {118: 5, 1_000: 2, 10_000: 1}
+MILLION_PAIRS = 312
+LEAST_MEMORY = Goal("≤", 1000)  # MB for a million people
+RIVALS = {"lme4": contenders.lme4, "statsmodels": contenders.statsmodels}
 
 
 def measure(quick: bool) -> Iterator[Figure]:
-    """Milliseconds and nanoseconds per participant by number of participants."""
-    for participants in (118, 1_000) if quick else (118, 1_000, 10_000):
-        stress, craving = ratings(participants)
-        moments = moments_of(stress, craving)
-        yield _fit(moments, 3 if quick else 9)
-        yield _everything(moments, 2 if quick else 5)
+    """By size: the fit beside each rival's, everything, memory; with --quick small sizes alone."""
+    lacking = contenders.installed()
+    for name, why_not in lacking.items():
+        if why_not:
+            say(f"model: {name} is not measured: {why_not}")
+    for participants, pairs in SIZES[:2] if quick else SIZES:
+        say(f"model: {participants:,} × {pairs}")
+        with TemporaryDirectory() as name:
+            contenders.write(Path(name), *ratings(participants, pairs))
+            ours = contenders.engine(Path(name), REPEATS[participants] + 1)
+            rivals = {
+                rival: fit(Path(name), RIVALS_REPEATS[participants])
+                for rival, fit in RIVALS.items()
+                if not lacking[rival] and not (quick and participants > SIZES[0][0])
+            }
+        yield from _figures(f"model: {participants:,} × {pairs}", ours, rivals)
     if not quick:
-        yield _a_million()
-    stress, craving = ratings(118)
-    if not (why_not := lme4.why_not()):
-        yield _beside_lme4(stress, craving, 2 if quick else 5)
-    else:
-        say(f"model: lme4 is left out: {why_not}")
+        say(f"model: 1,000,000 × {MILLION_PAIRS}")
+        with TemporaryDirectory() as name:
+            contenders.write_moments(Path(name), a_million())
+            ours = contenders.engine(Path(name), 1, permute=False)
+        yield from _figures(f"model: 1,000,000 × {MILLION_PAIRS}", ours, {}, LEAST_MEMORY)
 
 
-def ratings(participants: int) -> tuple[Ints, Ints]:
-    """Stress and craving, whole points from 0 to 100, each (participants, PAIRS). Simulated."""
+def ratings(participants: int, pairs: int) -> tuple[Ints, Ints]:
+    """Stress and craving, whole points from 0 to 100, each (participants, pairs). Simulated."""
     rng = np.random.default_rng([2026, participants])
-    level, slope = rng.normal((30, 0.4), (15, 0.15), (participants, 2)).T[:, :, None]
-    stress = np.clip(np.rint(rng.normal(level, 18, (participants, PAIRS))), 0, 100)
+    level, slope, own = rng.normal((30, 0.4, 30), (15, 0.15, 10), (participants, 3)).T[:, :, None]
+    stress = np.clip(np.rint(rng.normal(level, 18, (participants, pairs))), 0, 100)
     noise = rng.normal(0, 15, stress.shape)
-    craving = np.clip(np.rint(30 + slope * (stress - level) + noise), 0, 100)
+    craving = np.clip(np.rint(own + slope * (stress - level) + noise), 0, 100)
     return stress.astype(np.int64), craving.astype(np.int64)
 
 
-def moments_of(x: Ints, y: Ints) -> Moments:
-    sums = [each.sum(axis=1) for each in (x, y, x * x, x * y, y * y)]
-    return Moments(tuple(range(len(x))), np.full(len(x), x.shape[1]), *sums)
-
-
-def arms_of(participants: int) -> dict[int, str]:
-    return {person: ARMS[person % 2] for person in range(participants)}
-
-
-def _fit(moments: Moments, repeats: int) -> Figure:
-    count = len(moments.participants)
-    arms = arms_of(count)
-    columns = [moments.n, moments.sum_x, moments.sum_y, moments.sum_xx, moments.sum_yy]
-    floats = np.stack([*columns, moments.sum_xy]).astype(np.float64)
-    passes = max(1, 100_000 // count)
-
-    def one_pass_repeated() -> None:
-        for _ in range(passes):
-            (floats * floats).sum(axis=1)
-
-    pairs = [
-        (
-            seconds(lambda: fit_mixed_model(moments, arms, ARMS[0])) / count * 1e9,
-            seconds(one_pass_repeated) / passes / count * 1e9,
-        )
-        for _ in range(repeats + 1)
-    ]
-    values, limits = zip(*pairs[1:], strict=True)  # the first one warms up
-    what = f"model: fit of {count:,}, {np.median(values) * count / 1e6:.3g} ms"
-    return Figure(what, "ns/participant", values, "one pass over six sums", limits)
-
-
-def _everything(moments: Moments, repeats: int, permute: bool = True) -> Figure:
-    """Milliseconds, beside those of the fit alone."""
-    count = len(moments.participants)
-    arms = arms_of(count)
-    contrast = {within_arm_term(ARMS[1]): 1.0}
-    treated = np.arange(count) % 2 == 1
-
-    def everything() -> None:
-        model = fit_mixed_model(moments, arms, ARMS[0])
-        model.contrasts_of([{term: 1.0} for term in model.terms], Method.KENWARD_ROGER)
-        model.contrasts_of([{term: 1.0} for term in model.terms], Method.CR2)
-        influence(model, contrast)
-        slopes, there = own_slopes(moments.within())
-        if permute:
-            permutation_test(slopes[there], treated[there], seed=1)
-
-    pairs = [
-        (
-            seconds(everything) * 1e3,
-            seconds(lambda: fit_mixed_model(moments, arms, ARMS[0])) * 1e3,
-        )
-        for _ in range(repeats + 1)
-    ]
-    values, limits = zip(*pairs[min(1, repeats - 1) :], strict=True)  # the first one warms up
-    what = f"model: everything of {count:,}" + ("" if permute else ", without permutations")
-    return Figure(what, "ms", values, "the fit alone", limits)
-
-
-def _a_million() -> Figure:
-    """From stored moments: ten thousand people's sums, a hundred times, each time shifted."""
-    few = moments_of(*ratings(10_000))
+def a_million() -> Ints:
+    """Ten thousand people's sums, a hundred times, each time with another origin of stress."""
     shift = np.repeat(np.arange(100) % 7, 10_000)
-    n, x, y, xx, xy, yy = (
-        np.tile(np.asarray(each, dtype=np.int64), 100)
-        for each in (few.n, few.sum_x, few.sum_y, few.sum_xx, few.sum_xy, few.sum_yy)
-    )
-    x, xy, xx = x + shift * n, xy + shift * y, xx + 2 * shift * x + shift**2 * n
-    moments = Moments(tuple(range(1_000_000)), n, x, y, xx, xy, yy)
-    return _everything(moments, 1, permute=False)
+    n, x, y, xx, xy, yy = np.tile(contenders.sums_of(*ratings(10_000, MILLION_PAIRS)), 100)
+    moved = xx + 2 * shift * x + shift**2 * n
+    return np.stack([n, x + shift * n, y, moved, xy + shift * y, yy])
 
 
-def _beside_lme4(stress: Ints, craving: Ints, repeats: int) -> Figure:
-    count = len(stress)
-    arms, moments = arms_of(count), moments_of(stress, craving)
-    ours = [seconds(lambda: fit_mixed_model(moments, arms, ARMS[0])) for _ in range(repeats)]
-    theirs = lme4.fit_seconds(stress, craving, arms, repeats)
-    return Figure(
-        f"model: the same {count} in R",
-        "ms",
-        [each * 1e3 for each in ours],
-        "lme4::lmer",
-        [each * 1e3 for each in theirs],
+def _figures(
+    what: str, ours: Run, rivals: dict[str, Run], memory: Goal | None = None
+) -> Iterator[Figure]:
+    timed = 1e3 * (ours.seconds[1:] if len(ours.seconds) > 1 else ours.seconds)  # one warms up
+    fit, permutations, everything = (
+        each.tolist() for each in (timed[:, 0], timed[:, 2], timed.sum(axis=1))
     )
+    for rival, run in rivals.items():
+        theirs = (1e3 * run.seconds[:, 0]).tolist()
+        yield Figure(f"{what}: fit", "ms", fit, rival, theirs)
+        yield Figure(f"{what}: peak memory", "MB", [ours.peak_mb], rival, [run.peak_mb])
+    if not rivals:
+        yield Figure(f"{what}: fit", "ms", fit)
+        yield Figure(f"{what}: peak memory", "MB", [ours.peak_mb], goal=memory)
+    yield Figure(f"{what}: everything", "ms", everything, "the fit alone", fit)
+    if any(permutations):
+        yield Figure(f"{what}: of that 9,999 permutations", "ms", permutations)
