@@ -84,10 +84,15 @@ class Point(NamedTuple):
 
 
 class Detectable(NamedTuple):
-    """The smallest effect found with the power wanted: as attenuation, and as a difference."""
+    """The smallest effect found with the power wanted: as attenuation, and as a difference.
+
+    interval: of the attenuation, what the number of trials leaves uncertain; None at an end that
+    the curve does not reach.
+    """
 
     attenuation: float | None
     difference: float | None
+    interval: tuple[float | None, float | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -141,33 +146,48 @@ def _null(question: Question) -> int:
 def _some(question: Question, numbers: range) -> NDArray[np.float64]:
     effects = [Effect(each, question.arm_shift) for each in question.attenuations]
     trials = virtual_trial.trials(question.protocol, question.seed, numbers)
-    parts = [trial.sums(effects) for trial in trials]
-    found = np.concatenate([_analysed(question, part) for part in _gathered(parts)])
+    parts = _gathered(trial.sums(effects) for trial in trials)
+    found = np.concatenate([_analysed(question, part) for part in parts])
     return found.reshape(len(numbers), len(effects), len(_COLUMNS))
 
 
-def _gathered(parts: list[ManySums]) -> Iterator[ManySums]:
+def _gathered(parts: Iterable[ManySums]) -> Iterator[ManySums]:
     """Trials together, as many as are quick to work on at once."""
-    room = max(1, CELLS // parts[0].n.size)
-    for start in range(0, len(parts), room):
-        yield ManySums(*map(np.concatenate, zip(*parts[start : start + room], strict=True)))
+    waiting: list[ManySums] = []
+    for part in parts:
+        waiting.append(part)
+        if (len(waiting) + 1) * part.n.size > CELLS:
+            yield _together(waiting)
+            waiting = []
+    if waiting:
+        yield _together(waiting)
+
+
+def _together(parts: list[ManySums]) -> ManySums:
+    return ManySums(*map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _analysed(question: Question, sums: ManySums) -> Floats:
     """What the analysis says of each, NaN for data that it refuses."""
-    protocol = question.protocol
-    score = trend_score(protocol.dose)
+    models, people = sums.n.shape
+    found = np.full((models, len(_COLUMNS)), np.nan)
+    if people <= CELLS:
+        _at_once(question, sums, found)
+    for place in np.flatnonzero(np.isnan(found).any(axis=1)):  # too large, not decided or refused
+        found[place] = _one_by_one(question, moments_of(sums, int(place)))
+    return found
+
+
+def _at_once(question: Question, sums: ManySums, found: Floats) -> None:
+    """Fill in what has a regular optimum."""
+    score = trend_score(question.protocol.dose)
     weights = np.concatenate([np.zeros(2 + len(score)), score[1:]])
-    design = designs(sums, protocol.arm_index)
+    design = designs(sums, question.protocol.arm_index)
     best, settled = optima(design)
     said = contrasts(design, best, weights, question.method)
-    found = np.full((len(sums.n), len(_COLUMNS)), np.nan)
     quick = np.stack([*said, best.beta[:, 1] * design.unit], axis=1)
     quick[~settled] = np.nan
     found[design.regular] = quick
-    for place in np.flatnonzero(np.isnan(found).any(axis=1)):  # not decided, or refused
-        found[place] = _one_by_one(question, moments_of(sums, int(place)))
-    return found
 
 
 def _one_by_one(question: Question, moments: Moments) -> tuple[float, ...]:
@@ -197,28 +217,27 @@ def _point(attenuation: float, found: Floats, alpha: float) -> Point:
 
 
 def _on_curve(question: Question, points: tuple[Point, ...]) -> Detectable:
-    """Where the curve first reaches the power, from no attenuation on."""
+    """Where the curve first reaches the power, from no attenuation on; so too its 95 % bounds."""
     curve = [point for point in points if point.attenuation >= 0]
+    places = np.array([point.attenuation for point in curve])
+    shares = [(each.found.share, *each.found.interval) for each in curve]
+    half = 0.5 / question.trials  # of a trial: keeps probits finite at 0 and 1
+    probits = norm.ppf(np.clip(shares, half, 1 - half)).T
     goal = float(norm.ppf(question.target))
-    for before, after in pairwise(curve):
-        if before.found.share < question.target <= after.found.share:
-            low, high = _probit(before.found), _probit(after.found)
-            share = (goal - low) / (high - low)
-            return Detectable(
-                before.attenuation + share * (after.attenuation - before.attenuation),
-                _between(before.difference, after.difference, share),
-            )
-    return Detectable(None, None)
+    found, late, early = (_crossing(places, curve_of, goal) for curve_of in probits)
+    if found is None:
+        return Detectable(None, None)
+    differences = [np.nan if each.difference is None else each.difference for each in curve]
+    difference = float(np.interp(found, places, differences))
+    return Detectable(found, None if np.isnan(difference) else difference, (early, late))
 
 
-def _probit(found: Rate) -> float:
-    """Kept finite at 0 and 1 by half a trial."""
-    half = 0.5 / found.trials
-    return float(norm.ppf(min(max(found.share, half), 1 - half)))
-
-
-def _between(low: float | None, high: float | None, share: float) -> float | None:
-    return None if low is None or high is None else low + share * (high - low)
+def _crossing(places: Floats, curve: Floats, goal: float) -> float | None:
+    """Where lines between neighbours first reach the goal from below."""
+    for (x0, y0), (x1, y1) in pairwise(zip(places.tolist(), curve.tolist(), strict=True)):
+        if y0 < goal <= y1:
+            return float(x0 + (goal - y0) / (y1 - y0) * (x1 - x0))
+    return None
 
 
 def _closed(question: Question, null: Floats) -> Detectable:

@@ -51,7 +51,10 @@ def document(power: Power, notes: tuple[str, ...] = ()) -> dict[str, Any]:
         "false_positives": None if false_positives is None else _rate(false_positives),
         "detectable": {
             "simulated": power.simulated._asdict(),
-            "closed_form": power.closed_form._asdict(),
+            "closed_form": {
+                "attenuation": power.closed_form.attenuation,
+                "difference": power.closed_form.difference,
+            },
         },
         "notes": [*notes, *_notes(power)],
     }
@@ -107,7 +110,10 @@ def sentences(power: Power) -> Iterator[str]:
     if power.simulated.attenuation is None:
         yield _off_curve(power)
     else:
-        yield f"Detectable with {target} power, simulated: {_size(power.simulated)}."
+        yield (
+            f"Detectable with {target} power, simulated: {_size(power.simulated)} "
+            f"({_bounds(power.simulated)})."
+        )
     if power.closed_form.difference is not None:
         yield f"Closed form, from the standard error without effect: {_size(power.closed_form)}."
 
@@ -132,10 +138,20 @@ def _off_curve(power: Power) -> str:
     if max(shares) >= target:
         return f"The power is {percent(target)} only where treatment strengthens the coupling."
     largest = power.points[-1].attenuation
+    if largest <= 0:
+        return "No attenuation above 0 % was asked for, so no detectable one can be read off."
     return (
         f"Up to {percent(largest)} attenuation the power stays below {percent(target)}: "
         "ask for larger ones, more participants or more prompts."
     )
+
+
+def _bounds(found: Detectable) -> str:
+    """The interval in words, one end of which the curve may not reach."""
+    early, late = (None if each is None else percent(each, 1) for each in found.interval)
+    if early and late:
+        return f"{early.removesuffix(' %')} to {late} with this number of trials"
+    return f"with this number of trials not below {early}" if early else f"at most {late}"
 
 
 def _size(found: Detectable) -> str:

@@ -21,6 +21,49 @@ def whole(low: int, high: int) -> Callable[[str], int]:
     return read
 
 
+def number(low: float, high: float) -> Callable[[str], float]:
+    """Numbers from `low` to `high`."""
+
+    def read(text: str) -> float:
+        value = _as_number(text)
+        if not low <= value <= high:
+            raise ArgumentTypeError(f"{text!r} is not a number from {low:g} to {high:g}")
+        return value
+
+    return read
+
+
+def share(low: float, high: float) -> Callable[[str], float]:
+    """Shares from `low` to `high`, as 0.2 or as 20%."""
+
+    def read(text: str) -> float:
+        bare = text.strip().removesuffix("%")
+        value = _as_number(bare) / (1 if bare == text.strip() else 100)
+        if not low <= value <= high:
+            raise ArgumentTypeError(
+                f"{text!r} is not a share from {low:g} to {high:g}: write 20 per cent as 0.2 or 20%"
+            )
+        return value
+
+    return read
+
+
+def listed(each: Callable[[str], float]) -> Callable[[str], list[float]]:
+    """Numbers with commas between them."""
+
+    def read(text: str) -> list[float]:
+        return [each(part.strip()) for part in text.split(",")]
+
+    return read
+
+
+def _as_number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return float("nan")
+
+
 def queues(text: str) -> str:
     """Names of queues with commas between them."""
     for name in text.split(","):

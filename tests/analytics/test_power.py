@@ -130,6 +130,31 @@ def test_the_detectable_attenuation_is_read_off_the_curve() -> None:
     assert found.simulated.difference == pytest.approx(-0.3 * (0.2 + 0.2 * share))
 
 
+def test_what_is_read_off_the_curve_says_how_uncertain_it_is() -> None:
+    found = made_up({0.0: 0.05, 0.2: 0.5, 0.4: 0.9, 0.6: 1.0}).simulated
+    early, late = found.interval
+    assert early is not None
+    assert late is not None
+    assert found.attenuation is not None
+    assert early < found.attenuation < late
+    _, narrower = made_up(
+        {0.0: 0.05, 0.2: 0.5, 0.4: 0.9, 0.6: 1.0}, trials=10_000
+    ).simulated.interval
+    assert narrower is not None
+    assert narrower < late
+
+
+def test_an_end_that_the_curve_does_not_reach_is_left_open() -> None:
+    power = made_up({0.0: 0.05, 0.2: 0.5, 0.4: 0.81})
+    assert power.simulated.interval[1] is None
+    assert "with this number of trials not below" in power_report.table(power)
+
+
+def test_a_curve_without_attenuation_has_nothing_to_read_off() -> None:
+    said = power_report.table(made_up({-0.2: 0.3, 0.0: 0.05}))
+    assert "No attenuation above 0 % was asked for" in said
+
+
 def test_a_curve_that_stays_below_says_so() -> None:
     found = made_up({0.0: 0.05, 0.2: 0.3})
     assert found.simulated.attenuation is None
@@ -216,6 +241,19 @@ def test_trials_of_which_none_can_be_analysed_are_said_to_be_too_small() -> None
     assert caught.value.returncode == 1
 
 
+def test_shares_may_be_per_cent() -> None:
+    said = json.loads(told(*QUICK, "--days=7", "--attenuation=20%, 0.4", "--json"))
+    assert [point["attenuation"] for point in said["points"]] == [0.0, 0.2, 0.4]
+
+
+def test_many_people_are_analysed_one_trial_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    protocol = Protocol((9, 9), (Stretch(7, 4),))
+    together = np.concatenate(list(simulate(Question(protocol, (0.3,), trials=6))))
+    monkeypatch.setattr("analytics.power.CELLS", 17)
+    alone = np.concatenate(list(simulate(Question(protocol, (0.3,), trials=6))))
+    assert np.allclose(together, alone, rtol=1e-6, equal_nan=True)
+
+
 def test_compliance_and_drop_out_are_as_asked() -> None:
     said = json.loads(told(*QUICK, "--days=7", "--compliance=0.5", "--drop-out=0", "--json"))
     assert said["compliance_logit"] < 0.5
@@ -225,11 +263,13 @@ def test_compliance_and_drop_out_are_as_asked() -> None:
     ("arguments", "sentence"),
     [
         (["--participants=3"], "'3' is not a whole number from 4"),
-        (["--attenuation=0.2,much"], "'much' is not a number from -1 to 1"),
-        (["--attenuation=2"], "'2' is not a number from -1 to 1"),
+        (["--attenuation=0.2,much"], "'much' is not a share from -1 to 1"),
+        (["--attenuation=20"], "'20' is not a share from -1 to 1: write 20 per cent as 0.2 or 20%"),
+        (["--attenuation=0.2,,0.3"], "'' is not a share"),
+        (["--attenuation=200%"], "'200%' is not a share"),
         (["--arms=1:0"], "'1:0' is no ratio"),
         (["--arms=1"], "'1' is no ratio"),
-        (["--compliance=1.2"], "'1.2' is not a number from 0.05 to 0.99"),
+        (["--compliance=1.2"], "'1.2' is not a share from 0.05 to 0.99"),
         (["--alpha=nan"], "'nan' is not a number"),
         (["--trials=0"], "'0' is not a whole number from 20"),
         (["--method=guess"], "invalid choice: 'guess'"),
@@ -238,6 +278,8 @@ def test_compliance_and_drop_out_are_as_asked() -> None:
         (["--arms=1:99"], "an arm would have 0 of the 12 participants"),
         (["--plan=primary"], "--plan belongs to a study"),
         (["--svg=/nowhere/at/all.svg"], "there is no directory /nowhere/at"),
+        (["--svg=/tmp"], "name a file that ends in .svg, not /tmp"),
+        (["--svg=/tmp/power.png"], "name a file that ends in .svg"),
         (["--attenuation=" + ",".join(["0.1"] * 26)], "names more than 25 values"),
     ],
 )
