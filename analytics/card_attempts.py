@@ -8,9 +8,11 @@ from math import isfinite
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from scipy.stats import t as student
 
 from analytics.kenward_roger import FTest
 from analytics.mixed_model import Combination, Estimate, Method, MixedModel
+from analytics.summing import Floats
 
 T = TypeVar("T")
 
@@ -69,3 +71,13 @@ def content_of(estimate: Estimate | None) -> dict[str, Any] | None:
 
 def test_of(test: FTest | None) -> dict[str, Any] | None:
     return None if test is None or not all(isfinite(value) for value in test) else test._asdict()
+
+
+def mean_of_means(own: Floats) -> dict[str, Any]:
+    """The mean over participants of their own means, with a t interval from two of them on."""
+    interval = None
+    if len(own) > 1:
+        reach = float(student.ppf(0.975, len(own) - 1) * own.std(ddof=1) / np.sqrt(len(own)))
+        interval = [float(own.mean()) - reach, float(own.mean()) + reach]
+    mean = float(own.mean()) if len(own) else None
+    return {"n_participants": len(own), "mean": mean, "interval": interval}

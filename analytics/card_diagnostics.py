@@ -5,9 +5,8 @@ from typing import Any
 
 import numpy as np
 from scipy.stats import norm
-from scipy.stats import t as student
 
-from analytics.card_attempts import attempt, content_of
+from analytics.card_attempts import attempt, content_of, mean_of_means
 from analytics.mixed_model import Method, MixedModel
 from analytics.plan_model import Fitted
 from analytics.residuals import CellResiduals, RowSums, curvature, has_curve, lag1, residuals_of
@@ -81,17 +80,8 @@ def _over_ranges(
         for place, (low, high) in enumerate(limits, start=1):
             chosen = here & (cells.place == place)
             own = cells.total[chosen] / cells.n[chosen]
-            rows.append({"arm": arm, "from": low, "to": high} | _mean(own))
+            rows.append({"arm": arm, "from": low, "to": high} | mean_of_means(own))
     return rows
-
-
-def _mean(own: Any) -> dict[str, Any]:
-    interval = None
-    if len(own) > 1:
-        reach = float(student.ppf(0.975, len(own) - 1) * own.std(ddof=1) / np.sqrt(len(own)))
-        interval = [float(own.mean()) - reach, float(own.mean()) + reach]
-    mean = float(own.mean()) if len(own) else None
-    return {"n_participants": len(own), "mean": mean, "interval": interval}
 
 
 def _scatter(model: MixedModel) -> list[dict[str, float]]:

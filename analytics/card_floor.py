@@ -63,15 +63,21 @@ def beside_companion(warned: Warned, report: Mapping[str, Any]) -> Warned:
             continue
         low, high = odds["interval"]
         numbers = f"{odds['ratio_of_odds_ratios']:.3f} (95 % interval {low:.3f} to {high:.3f})"
-        weaker = one["interval"][1] < 0
-        stronger = one["interval"][0] > 0
-        agrees = (high < 1) == weaker and (low > 1) == stronger
-        verdict = "agrees" if agrees else "does not agree"
+        verdict = _verdict(one["interval"], odds["interval"])
         said.append(
             f"The companion model of {odds_in_words(report)}, which a floor does not mislead, "
             f"{verdict}: ratio of odds ratios under {one['arm']} {numbers}, below 1 = weaker."
         )
     return Warned(warned.code, " ".join(said))
+
+
+def _verdict(difference: Sequence[float], ratio: Sequence[float]) -> str:
+    """Whether two intervals point the same way; open ones point nowhere."""
+    way = (difference[1] < 0) - (difference[0] > 0)
+    odds = (ratio[1] < 1) - (ratio[0] > 1)
+    if way != odds:
+        return "does not agree"
+    return "agrees" if way else "leaves the direction open as well"
 
 
 def odds_in_words(report: Mapping[str, Any]) -> str:

@@ -26,7 +26,7 @@ from analytics.plan_model import Fitted, Pair, in_items
 from analytics.plan_sums import Counted, Sources
 from analytics.software import software
 from analytics.trial import Trial
-from analytics.wording import p_value
+from analytics.wording import p_in_words
 from ema.models import Participant
 
 
@@ -47,10 +47,8 @@ def add_surroundings(
     """
     add_shares(report, sources, counted, trial)
     ranges, scales = plan_sums.ranges_of(sources), sources.scales()
-    levels = plan_sums.levels_of(sources, [low for low, _ in ranges]) if ranges else []
-    both = scales[sources.predictor], scales[sources.outcome]
-    report["levels"] = by_level(levels, ranges, both, trial.groups, trial.arm_of)
     rows = card_sums.row_sums_of(sources, [low for low, _ in ranges])
+    report["levels"] = by_level(rows, sources.outcome, ranges, scales, trial.groups, trial.arm_of)
     report["diagnostics"] = diagnostics(
         fitted, rows, scales, ranges, trial.groups, Method(sources.plan.method), missing
     )
@@ -107,7 +105,7 @@ def _curved(report: Mapping[str, Any]) -> Iterable[Warned]:
         predictor = report["predictor"].replace("_", " ")
         said = (
             f"{report['outcome'].capitalize()} does not follow {predictor} in a line: it {way} "
-            f"as {predictor} rises (p {p_value(curve['p'])}). A curve can look like a moderator, "
+            f"as {predictor} rises ({p_in_words(curve['p'])}). A curve can look like a moderator, "
             "or like a difference between arms that differ in their range."
         )
         yield Warned("possible_curve", said)

@@ -270,20 +270,14 @@ def count(sources: Sources) -> Counted:
     return Counted(by_reason, at_floor, at_ceiling)
 
 
-def levels_of(sources: Sources, starts: Sequence[int] | None = None) -> list[Level]:
-    """Every participant's usable rows by level of the predictor.
-
-    `starts`, ascending: the first stored integer of each range, which then stands for the range.
-    """
-    predictor = sources._at(sources.plan.predictor, lagged=bool(sources.plan.lag))
-    ranges = f"(%(starts)s::bigint[])[width_bucket({predictor}, %(starts)s::bigint[])]"
+def levels_of(sources: Sources) -> list[Level]:
+    """Every participant's usable rows by level of the predictor."""
     statement = LEVELS.format(
         judged=sources.judged(),
-        level=predictor if starts is None else ranges,
+        level=sources._at(sources.plan.predictor, lagged=bool(sources.plan.lag)),
         outcome=sources._at(sources.outcome),
     )
-    params = sources.params | ({} if starts is None else {"starts": list(starts)})
-    return [Level(*row) for row in rows_of(statement, params)]
+    return [Level(*row) for row in rows_of(statement, sources.params)]
 
 
 def ranges_of(sources: Sources) -> list[tuple[int, int]]:

@@ -104,7 +104,7 @@ def _omnibus(report: Mapping[str, Any]) -> str:
         what = f"changes of the coupling since phase {since}"
     return (
         f"Whether the {what} of the {len(report['arms'])} arms differ at all: "
-        f"F({test['numerator_df']}, {test['df']:.1f}) = {test['f']:.2f}, {_p(test['p'])}."
+        f"F({test['numerator_df']}, {test['df']:.1f}) = {test['f']:.2f}, {p_in_words(test['p'])}."
     )
 
 
@@ -112,10 +112,12 @@ def _difference(
     one: Mapping[str, Any], reference: float | None, together: float | None, since: str | None
 ) -> str:
     low, high = one["interval"]
-    judged = "" if together is None else f"; judged together with the other arms {_p(together)}"
+    judged = (
+        "" if together is None else f"; judged together with the other arms {p_in_words(together)}"
+    )
     numbers = (
         f"{signed(one['difference'])} (95 % interval {signed(low)} to {signed(high)}, "
-        f"{_p(one['p'])}{judged})"
+        f"{p_in_words(one['p'])}{judged})"
     )
     seen = _detectable(one) + _attenuation(one)
     what = f"The change of the coupling since phase {since}" if since else "The coupling"
@@ -138,7 +140,8 @@ def _ways(reference: float | None) -> tuple[str, str]:
     return ("weaker", "stronger") if reference is None or reference >= 0 else ("lower", "higher")
 
 
-def _p(p: float) -> str:
+def p_in_words(p: float) -> str:
+    """In a sentence: `p = 0.0210`, `p < 0.0001`."""
     told = p_value(p)
     return f"p {told}" if told.startswith("<") else f"p = {told}"
 

@@ -13,6 +13,8 @@ from django.db.models import Avg
 from django.test import Client
 from django.utils import timezone
 
+from analytics.card_attempts import Warned
+from analytics.card_floor import beside_companion
 from analytics.card_table import card_table
 from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
@@ -274,6 +276,24 @@ def test_many_zeros_are_warned_of_with_the_companion_beside() -> None:
         one["companion"]["contrasts"][0]["ratio_of_odds_ratios"] for one in (report, adjusted)
     )
     assert again == pytest.approx(ratio, rel=0.2)
+
+
+def test_two_open_intervals_do_not_agree_on_anything() -> None:
+    warned = Warned("possible_floor_artefact", "Possible floor artefact.")
+    contrast = {"arm": "high", "interval": [-0.2, 0.1]}
+    for ratio, verdict in (
+        ([0.8, 1.1], "leaves the direction open as well"),
+        ([0.8, 0.9], "does not agree"),
+    ):
+        odds = {"arm": "high", "ratio_of_odds_ratios": 0.85, "interval": ratio}
+        report = {
+            "outcome": "craving",
+            "companion": {"contrasts": [odds]},
+            "contrasts": [contrast],
+        }
+        assert f"mislead, {verdict}: ratio" in beside_companion(warned, report).sentence
+    contrast["interval"] = [-0.2, -0.1]
+    assert "mislead, agrees: ratio" in beside_companion(warned, report).sentence
 
 
 def with_mood(study: Study, levels: int) -> None:
