@@ -1,8 +1,9 @@
 """The figures of a report: what each is called, how it is drawn, and the numbers behind it."""
 
 import csv
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import StringIO
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from analytics.figures import signed
@@ -47,6 +48,17 @@ def figures_of(report: Report) -> dict[str, Figure]:
         "fit": bool(report.get("diagnostics", {}).get("residuals")),
     }
     return {name: figure for name, figure in FIGURES.items() if held[name]}
+
+
+def write_figures(
+    figures: Mapping[str, Figure], report: Report, folder: Path
+) -> Iterator[tuple[str, Path]]:
+    """Write each as SVG and as CSV; title and file, without its ending. OSError where it cannot."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, figure in figures.items():
+        (folder / f"{name}.svg").write_text(figure.draw(report), encoding="utf-8")
+        (folder / f"{name}.csv").write_text(as_csv(figure.rows(report)), encoding="utf-8")
+        yield figure.title, folder / name
 
 
 def numbers_table(rows: Sequence[Mapping[str, Any]]) -> tuple[list[str], list[list[str]]]:

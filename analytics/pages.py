@@ -15,7 +15,7 @@ from django.views.decorators.http import require_GET, require_POST
 from analytics.api.serializers import files_of
 from analytics.card_table import Table, details, provenance
 from analytics.datasets.snapshots import READERS, access_snapshots, request_snapshot
-from analytics.figure_list import as_csv, figures_of, numbers_table
+from analytics.figure_list import Figure, as_csv, figures_of, numbers_table
 from analytics.figures_forest import coupling_heading
 from analytics.freezing import freeze
 from analytics.models import AnalysisPlan, Comparison, Snapshot, SnapshotMasking
@@ -52,7 +52,7 @@ def studies(request: HttpRequest) -> HttpResponse:
 @operators_page
 def comparison(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.access_comparison(user=request.user, slug=slug)
-    stored = _plan(study, request.GET.get("plan", ""))
+    stored = plan_asked_for(study, request.GET.get("plan", ""))
     try:
         shown = _shown(kept_report(study, stored))
     except ComparisonImpossible as error:
@@ -78,16 +78,21 @@ def figure(
 ) -> HttpResponse:
     """A figure as a file: drawn, or the numbers it shows."""
     study = access.access_comparison(user=request.user, slug=slug)
-    stored = _plan(study, request.GET.get("plan", ""))
+    stored = plan_asked_for(study, request.GET.get("plan", ""))
     try:
         report = kept_report(study, stored)
     except ComparisonImpossible as error:
         raise NoAccess(str(error)) from error
     if (drawn := figures_of(report).get(name)) is None or kind not in KINDS:
         raise NoAccess(f"There is no figure {name}.{kind} of this comparison.")
+    name = "comparison" if name == "coupling" else name
+    return figure_file(drawn, report, kind, f"{study.slug}_{name}")
+
+
+def figure_file(drawn: Figure, report: dict[str, Any], kind: str, name: str) -> HttpResponse:
+    """A figure as a file, of one of the KINDS: drawn, or the numbers it shows."""
     content = drawn.draw(report) if kind == "svg" else as_csv(drawn.rows(report))
-    file = f"{study.slug}_{'comparison' if name == 'coupling' else name}.{kind}"
-    disposition = f'attachment; filename="{file}"'
+    disposition = f'attachment; filename="{name}.{kind}"'
     return HttpResponse(
         content, content_type=KINDS[kind], headers={"Content-Disposition": disposition}
     )
@@ -98,7 +103,7 @@ def figure(
 def freeze_comparison(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.access_comparison(user=request.user, slug=slug)
     name = request.POST.get("plan", "")
-    stored = _plan(study, name)
+    stored = plan_asked_for(study, name)
     if "confirm" not in request.POST:
         messages.error(request, "Nothing was frozen: tick the box to confirm.")
         return _back(slug, name)
@@ -182,7 +187,7 @@ def _with_minus(table: Table) -> Table:
     )
 
 
-def _plan(study: Study, name: str) -> AnalysisPlan | None:
+def plan_asked_for(study: Study, name: str) -> AnalysisPlan | None:
     """The plan asked for; none for the standard analysis."""
     try:
         return plan_named(study, name) if name else None

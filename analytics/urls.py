@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from analytics import pages, plan_pages
+from analytics import outcome_pages, pages, plan_pages
 
 app_name = "analytics"
 urlpatterns: list[URLPattern] = [
@@ -14,6 +14,12 @@ urlpatterns: list[URLPattern] = [
     ),
     path("<slug:slug>/comparison/freeze/", pages.freeze_comparison, name="freeze"),
     path("<slug:slug>/comparison/frozen/<int:number>/", pages.frozen_comparison, name="frozen"),
+    path("<slug:slug>/outcomes/", outcome_pages.show, name="outcomes"),
+    path(
+        "<slug:slug>/outcomes/<slug:event>.<slug:kind>",
+        outcome_pages.figure,
+        name="outcomes-figure",
+    ),
     path("<slug:slug>/plans/", plan_pages.plans, name="plans"),
     path("<slug:slug>/plans/write/", plan_pages.write_plan, name="write-plan"),
     path("<slug:slug>/plans/<slug:key>/<int:version>/", plan_pages.one_plan, name="plan"),

@@ -48,7 +48,9 @@ def api_routes(resolver: URLResolver, prefix: str = "/") -> list[str]:
 
 
 def test_every_api_route_is_documented() -> None:
-    documented = text_of("docs/phone-api.md", "docs/datasets.md", "docs/coupling.md")
+    documented = text_of(
+        "docs/phone-api.md", "docs/datasets.md", "docs/coupling.md", "docs/outcomes.md"
+    )
     routes = api_routes(get_resolver())
     assert len(routes) > 8
     missing = [route for route in routes if route not in documented]

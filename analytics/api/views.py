@@ -13,9 +13,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
+from analytics.api.outcome_shapes import OutcomesReport
 from analytics.api.serializers import ComparisonReport, SnapshotContent
 from analytics.comparison import compare
 from analytics.datasets.snapshots import access_snapshots, open_file
+from analytics.outcomes import OutcomesImpossible, outcomes
 from analytics.plans import UnknownPlan, plan_named
 from analytics.trial import ComparisonImpossible
 from ema import access
@@ -68,6 +70,33 @@ class ComparisonDoor(OperatorView):
             raise Problem(404, "unknown_plan", str(error)) from error
         except ComparisonImpossible as error:
             raise Problem(409, "not_comparable", str(error)) from error
+
+
+class OutcomesDoor(OperatorView):
+    @extend_schema(
+        operation_id="outcomes",
+        summary="Compare the arms of a study on lapse, relapse and abstinence",
+        description="From urine tests. For the closed role while arms are hidden; 409 says what is "
+        "missing.",
+        parameters=[
+            OpenApiParameter(
+                "plan",
+                str,
+                description="An analysis plan, KEY or KEY@VERSION: its rule for tests missed after "
+                "drop-out. Default: they count as lapses.",
+            )
+        ],
+        responses={200: OutcomesReport, 401: PROBLEM, 404: PROBLEM, 409: PROBLEM},
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        study = access.access_comparison(user=request.user, slug=slug)
+        try:
+            name = request.query_params.get("plan")
+            return Response(outcomes(study, plan_named(study, name) if name else None))
+        except UnknownPlan as error:
+            raise Problem(404, "unknown_plan", str(error)) from error
+        except OutcomesImpossible as error:
+            raise Problem(409, "no_outcomes", str(error)) from error
 
 
 class Snapshots(OperatorView):

@@ -93,7 +93,9 @@ def starts(study: Study) -> list[str]:
     found = ["/admin/", "/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"]
     found += [f"/studies/relief/comparison/figures/{n}" for n in ("slopes.svg", "levels.csv")]
     found += ["/studies/relief/ledger/", "/studies/relief/plans/", "/studies/relief/plans/write/"]
-    found += ["/studies/relief/phones/"]
+    found += ["/studies/relief/phones/", "/studies/relief/outcomes/"]
+    found += ["/studies/relief/outcomes/lapse.svg", "/studies/relief/outcomes/relapse.csv"]
+    found += ["/api/v1/studies/relief/outcomes"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
     for model in admin.site._registry:

@@ -12,7 +12,7 @@ from django.utils import timezone
 from analytics.card_table import card_table
 from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
-from analytics.figure_list import as_csv, figures_of
+from analytics.figure_list import figures_of, write_figures
 from analytics.freezing import freeze
 from analytics.plans import UnknownPlan, plan_named
 from analytics.trial import ComparisonImpossible
@@ -75,10 +75,7 @@ class Command(BaseCommand):
 
     def _draw(self, report: Mapping[str, Any], folder: Path) -> None:
         try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, figure in figures_of(report).items():
-                (folder / f"{name}.svg").write_text(figure.draw(report), encoding="utf-8")
-                (folder / f"{name}.csv").write_text(as_csv(figure.rows(report)), encoding="utf-8")
-                self.stderr.write(f"{figure.title}: {folder / name}.svg and .csv")
+            for title, file in write_figures(figures_of(report), report, folder):
+                self.stderr.write(f"{title}: {file}.svg and .csv")
         except OSError as error:
             raise CommandError(f"--svg {folder}: {error.strerror}.", returncode=2) from error

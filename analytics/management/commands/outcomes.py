@@ -1,0 +1,64 @@
+"""manage.py outcomes: lapse, relapse and longest abstinence by arm, from the database."""
+
+import json
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from analytics.figure_list import write_figures
+from analytics.figures_survival import figures_of_outcomes
+from analytics.outcomes import OutcomesImpossible, outcomes
+from analytics.outcomes_wording import outcomes_table
+from analytics.plans import UnknownPlan, plan_named
+from ema.management.named import study_named
+
+
+class Command(BaseCommand):
+    """Exit code 2: there is no such study or plan. Exit code 1: its tests say nothing yet."""
+
+    help = (
+        "Compare the arms of a study on time to lapse, time to relapse and longest abstinence, "
+        "from its scheduled urine tests. It reads the allocation: whoever may run it sees arms."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("study", metavar="STUDY", help="the study's short name")
+        parser.add_argument(
+            "--plan",
+            metavar="KEY",
+            help="KEY or KEY@VERSION: by its rule for tests missed after drop-out",
+        )
+        shape = parser.add_mutually_exclusive_group()
+        shape.add_argument("--json", action="store_true", help="print JSON")
+        shape.add_argument("--table", action="store_true", help="print a table (the default)")
+        parser.add_argument(
+            "--svg", metavar="DIR", type=Path, help="also write the curves there, SVG and CSV"
+        )
+        parser.add_argument(
+            "--participants",
+            action="store_true",
+            help="with --json: also everybody's abstinence beside their own coupling",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        study = study_named(options["study"])
+        try:
+            stored = plan_named(study, options["plan"]) if options["plan"] else None
+            report = outcomes(study, stored, participants=options["participants"])
+        except UnknownPlan as error:
+            raise CommandError(str(error), returncode=2) from error
+        except OutcomesImpossible as error:
+            raise CommandError(str(error), returncode=1) from error
+        if options["svg"]:
+            self._draw(report, options["svg"])
+        shown = json.dumps(report, indent=2, allow_nan=False) if options["json"] else None
+        self.stdout.write(shown or outcomes_table(report))
+
+    def _draw(self, report: Any, folder: Path) -> None:
+        try:
+            for title, file in write_figures(figures_of_outcomes(report), report, folder):
+                self.stderr.write(f"{title}: {file}.svg and .csv")
+        except OSError as error:
+            raise CommandError(f"--svg {folder}: {error.strerror}.", returncode=2) from error
