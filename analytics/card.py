@@ -46,7 +46,7 @@ def _difference(
     model, within = fitted.model, fitted.design.pairs
     chosen = by_method[main][place] or by_method[Method.SATTERTHWAITE][place]
     attenuated = None
-    if fitted.is_parallel:
+    if not plan.baseline_phase:
         attenuated = attempt(
             f"The attenuation under {arm}",
             lambda: effect_sizes.attenuation(model, arm, main),
@@ -73,6 +73,8 @@ def _randomisation(
     """Shuffled labels: of own slopes and, in a model of two arms alone, of the slopes' scores."""
     model = fitted.model
     of, codes = np.array(model.arm_of), model.participants
+    if fitted.own is None:
+        return {"own_slopes": None, "scores": None}
     slopes, has = fitted.own
     both = (of == arm) | (of == model.arms[0])
 

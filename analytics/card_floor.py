@@ -3,7 +3,7 @@
 Pure.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -106,7 +106,7 @@ def odds_of_any(
         np.array([each.above_floor for each in cells], dtype=np.int64),
     )
     model = fit_companion(counts, arm_of, reference, x_scale=x_scale)
-    return {"kind": ANY} | _told(model, arm_of, reference)
+    return {"kind": ANY} | _told(model, (arm_of or {}).values(), reference)
 
 
 def odds_of_higher(
@@ -118,7 +118,7 @@ def odds_of_higher(
     counts = LevelCounts.from_rows(*map(list, columns))
     model = fit_ordinal(counts, arm_of, reference, x_scale=x_scale)
     levels = {"n_levels": len(counts.n[0])}
-    return {"kind": CUMULATIVE} | levels | _told(model, arm_of, reference)
+    return {"kind": CUMULATIVE} | levels | _told(model, (arm_of or {}).values(), reference)
 
 
 def odds_with_terms(
@@ -147,14 +147,13 @@ def odds_with_terms(
     people = tuple(str(code) for code in model.participants)
     counts = LevelCounts(people, person, functions[design.predictor], n)
     found = fit_rows(design, model.terms, counts, functions)
-    arm_of = dict(zip(people, model.arm_of, strict=True)) if model.arms else None
-    told = {"kind": kind, "n_levels": len(given)} | _told(found, arm_of, model.reference)
+    told = {"kind": kind, "n_levels": len(given)} | _told(found, model.arms, model.reference)
     return told | {"terms": [fitted.named(term) for term in found.terms]}
 
 
-def _told(model: Companion, arm_of: Arms, reference: str | None) -> dict[str, Any]:
+def _told(model: Companion, arms: Iterable[str], reference: str | None) -> dict[str, Any]:
     ratios = []
-    for arm in sorted(set((arm_of or {}).values()) - {reference}):
+    for arm in sorted(set(arms) - {reference}):
         if within_arm_term(arm) in model.terms:
             odds = model.contrast({within_arm_term(arm): 1.0})
             names = {"arm": arm, "reference": reference, "ratio_of_odds_ratios": _exp(odds)}

@@ -6,6 +6,7 @@ from analytics import plan as plan_documents
 from analytics import plans
 from analytics.models import AnalysisPlan
 from analytics.plan import Plan
+from analytics.plan_fields import CROSSOVER
 from analytics.plan_model import Fitted, Pair, formula
 from analytics.trial import Trial
 from ema.models import Participant, Study
@@ -38,6 +39,7 @@ def heading(
         "reference": trial.reference,
         "exploratory": is_exploratory,
         "notes": notes,
+        "design": plan.design,
         "baseline_phase": plan.baseline_phase or None,
         "predictor": pair.predictor,
         "outcome": pair.outcome,
@@ -52,6 +54,8 @@ def _estimand(plan: Plan, pair: Pair) -> str:
     when = " at the prompt before on the same day" if plan.lag else ""
     there = " (the slope at that mean, beside its square)" if plan.quadratic else ""
     compared = "compared between arms as allocated. A negative difference means a weaker coupling."
+    if plan.design == CROSSOVER:
+        compared = compared.replace("arms as", "treatments, in the sequences")
     if plan.baseline_phase:
         compared = (
             f"its change from phase {plan.baseline_phase} to the phases after is compared between "

@@ -42,6 +42,7 @@ def quadratic(
 
 def option_tables(report: Report) -> Iterator[Told]:
     """Tables of the card for what a plan asks for beside the standard analysis."""
+    yield from _treatments_table(report)
     yield from _phases_table(report)
     yield from _quadratic_table(report)
     yield from _sensitivity_table(report)
@@ -130,3 +131,12 @@ def _phases_table(report: Report) -> Iterator[Told]:
 def _slope(one: Report) -> list[str]:
     number = one["estimate"] if "estimate" in one else one["coupling"]
     return [f"{number:.4f}", "{:.4f} to {:.4f}".format(*one["interval"])]
+
+
+def _treatments_table(report: Report) -> Iterator[Told]:
+    if not (told := report.get("treatments")):
+        return
+    periods = list(next(iter(told.values())))
+    rows = [[sequence, *(own[period] for period in periods)] for sequence, own in told.items()]
+    note = "Arms are sequences; couplings and differences are those of treatments."
+    yield "Treatment in each phase", ["sequence", *periods], rows, (note,)

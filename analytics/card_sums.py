@@ -33,7 +33,7 @@ NEIGHBOURS = """
     SELECT usable.*, lag(ordinal) OVER day = ordinal - 1 AS follows, {before} FROM usable
     WINDOW day AS (PARTITION BY participant_id, phase_id, study_on ORDER BY ordinal)
 )
-SELECT participant.code, place, count(*), count(*) FILTER (WHERE follows), {sums}
+SELECT {unit}, place, count(*), count(*) FILTER (WHERE follows), {sums}
 FROM linked JOIN ema_participant participant ON participant.id = linked.participant_id
 GROUP BY 1, 2 ORDER BY 1, 2
 """
@@ -90,6 +90,7 @@ def row_sums_of(sources: Sources, starts: Sequence[int]) -> RowSums:
     sums += [f"coalesce(sum({each}) FILTER (WHERE follows), 0)" for each in across]
     statement = NEIGHBOURS.format(
         judged=sources.judged(),
+        unit=sources.unit,
         place=f"width_bucket({columns[x]}, %(starts)s::bigint[])" if starts else "1",
         functions=", ".join(f"{sql} AS f{at}" for at, sql in enumerate(whole.values())),
         before=", ".join(f"lag(f{at}) OVER day AS g{at}" for at in range(k)),

@@ -21,7 +21,7 @@ from analytics.items import StudyItem
 from analytics.mixed_model import Method
 from analytics.ordinal import MOST_LEVELS
 from analytics.plan import Plan
-from analytics.plan_fields import BASELINE, MOMENT, SITE
+from analytics.plan_fields import BASELINE, CROSSOVER, MOMENT, SITE
 from analytics.plan_model import Fitted, Pair, in_items
 from analytics.plan_sums import Counted, Sources
 from analytics.software import software
@@ -45,12 +45,15 @@ def add_surroundings(
     The companion is fitted where the floor is suspected, where the outcome has few levels, and
     where it is asked for.
     """
-    add_shares(report, sources, counted, trial)
+    apart, own = (sources.by_period, trial.by_period) if trial.order else (sources, trial)
+    add_shares(report, apart, plan_sums.count(apart) if trial.order else counted, own)
     ranges, scales = plan_sums.ranges_of(sources), sources.scales()
     rows = card_sums.row_sums_of(sources, [low for low, _ in ranges])
-    report["levels"] = by_level(rows, sources.outcome, ranges, scales, trial.groups, trial.arm_of)
+    there = card_sums.row_sums_of(apart, [low for low, _ in ranges]) if trial.order else rows
+    report["levels"] = by_level(there, sources.outcome, ranges, scales, own.groups, own.arm_of)
+    groups = trial.groups if fitted.model.arm_of else [None]
     report["diagnostics"] = diagnostics(
-        fitted, rows, scales, ranges, trial.groups, Method(sources.plan.method), missing
+        fitted, rows, scales, ranges, groups, Method(sources.plan.method), missing
     )
     near_floor = floor_warning(report["arms"], sources.outcome)
     report["companion"] = None
@@ -151,7 +154,8 @@ def _companion(fitted: Fitted, sources: Sources, trial: Trial) -> dict[str, Any]
     few = has_few_levels(sources.items[sources.outcome])
     arms = scales[sources.predictor], trial.arm_of, trial.reference
     try:
-        if plan.adjust_for or plan.moderators or plan.quadratic or plan.baseline_phase:
+        is_wider = plan.quadratic or plan.baseline_phase or plan.design == CROSSOVER
+        if plan.adjust_for or plan.moderators or is_wider:
             names, rows = card_sums.alike_rows(sources, few)
             return odds_with_terms(fitted, names, rows, scales, CUMULATIVE if few else ANY)
         if few:

@@ -56,7 +56,7 @@ def fit_rows(
             f"with adjustments or moderators it takes at most {MOST_CELLS:,} different rows, "
             f"and there are {len(counts.person):,}"
         )
-    refuse_levels(counts, design.arm_of, design.arms)
+    refuse_levels(counts, design.arm_of, design.arms if design.arm_of else ())
     x = functions[design.predictor] - design.centred.own_mean_of(design.predictor)[counts.person]
     cells, row = about_cuts(counts, x)
     kept = [term for term in terms if term != INTERCEPT]

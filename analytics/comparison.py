@@ -12,6 +12,7 @@ from analytics.card_heading import heading
 from analytics.card_options import quadratic
 from analytics.card_provenance import data_digest, newest_snapshot
 from analytics.card_surroundings import add_surroundings
+from analytics.crossover import add_treatments
 from analytics.exclusions import left_out
 from analytics.fixed_effects import within_arm_term
 from analytics.gram import Gram
@@ -21,6 +22,7 @@ from analytics.moments import Moments
 from analytics.personal import personal_couplings
 from analytics.plan import STANDARD, Plan
 from analytics.plan_change import add_phases
+from analytics.plan_fields import CROSSOVER
 from analytics.plan_memory import memory_of
 from analytics.plan_model import Fitted, Pair, fit_plan
 from analytics.plan_sums import Counted, Sources
@@ -28,7 +30,7 @@ from analytics.report import comparison_report
 from analytics.sensitivity import by_compliance
 from analytics.summing import Floats
 from analytics.traits import traits_of
-from analytics.trial import ComparisonImpossible, Trial, arms_named, trial_of
+from analytics.trial import ComparisonImpossible, Trial, arms_named, sequences_of, trial_of
 from ema.models import Study
 
 
@@ -48,7 +50,7 @@ def compare(
     sources = _sources(study, plan)
     pair = Pair(sources.predictor, sources.outcome)
     gram = _gram(study, plan, sources, pair)
-    trial = trial_of(study, gram)
+    trial = sequences_of(study, plan) if plan.design == CROSSOVER else trial_of(study, gram)
     if trial.arm_of is not None:
         gram = gram.select([code for code in gram.participants if code in trial.arm_of])
     traits, gram = traits_of(study, plan, gram)
@@ -70,6 +72,8 @@ def compare(
             lambda some, theirs, shared: _fit(plan, some, sources, pair, trial, theirs, shared),
             Method(plan.method),
         )
+    if trial.order:
+        add_treatments(report, trial.order, gram)
     add_surroundings(report, fitted, sources, counted, trial, missing, companion=companion)
     return report
 
@@ -124,6 +128,7 @@ def _fit(
             traits=traits,
             memory=memory_of(sources, gram),
             shared=shared,
+            order=trial.order,
         )
     except ValueError as error:
         sentence = str(error)

@@ -32,7 +32,7 @@ Report = Mapping[str, Any]
 
 def slope_rows(report: Report) -> list[dict[str, Any]]:
     """Everybody's shrunken slope with its 95 % prediction interval, by arm, the smallest first."""
-    order = {one["arm"]: place for place, one in enumerate(report["arms"])}
+    order = {arm: place for place, arm in enumerate(_groups(report))}
     people = sorted(
         report.get("participants", ()), key=lambda one: (order[one["arm"]], one["shrunken_slope"])
     )
@@ -55,11 +55,11 @@ def caterpillar(report: Report) -> str:
     rows = slope_rows(report)
     axis = Axis.around([value for row in rows for value in (row["low"], row["high"])])
     parts, top, told = [], 0, []
-    for one in report["arms"]:
-        of_arm = [row for row in rows if row["arm"] == (one["arm"] or "")]
+    for arm in _groups(report):
+        of_arm = [row for row in rows if row["arm"] == (arm or "")]
         if not of_arm:
             continue
-        name = one["arm"] or "all participants"
+        name = arm or "all participants"
         parts.append(f'<g transform="translate(0 {top})">{_people(name, of_arm, axis)}</g>')
         slopes = [row["shrunken_slope"] for row in of_arm]
         told.append(
@@ -68,6 +68,12 @@ def caterpillar(report: Report) -> str:
         )
         top += HEAD + PLOT + FOOT
     return svg("slopes", SLOPES, "; ".join(told) + ".", top, parts)
+
+
+def _groups(report: Report) -> list[str | None]:
+    """The arms of the report, and those of its participants where treatments are compared."""
+    named = [one["arm"] for one in report["arms"]]
+    return [*named, *sorted({one["arm"] for one in report.get("participants", ())} - set(named))]
 
 
 def _people(name: str, rows: Sequence[Mapping[str, Any]], axis: Axis) -> str:

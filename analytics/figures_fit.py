@@ -84,7 +84,7 @@ def _named(one: Report) -> str:
 def _residuals(report: Report) -> Drawn:
     """Means with 95 % intervals in each range of the predictor; around zero where a line fits."""
     rows = [one for one in report["diagnostics"]["residuals"] if one["mean"] is not None]
-    names = [one["arm"] for one in report["arms"] if any(r["arm"] == one["arm"] for r in rows)]
+    names = list(dict.fromkeys(one["arm"] for one in rows))
     spots = sorted({(row["from"], row["to"]) for row in rows})
     ends = [end for row in rows for end in (row["mean"], *(row["interval"] or ()))]
     axis, head = Axis.around(ends), HEAD + KEY_ROW * len(names)

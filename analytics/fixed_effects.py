@@ -153,7 +153,7 @@ def refuse_hopeless(within: Within) -> None:
 def refuse_broken_reference(
     within: Within, arm_of: tuple[str, ...], levels: tuple[str, ...]
 ) -> None:
-    if not levels:
+    if not (levels and arm_of):
         return
     here = np.array([arm == levels[0] for arm in arm_of])
     if not here.any():

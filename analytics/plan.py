@@ -18,12 +18,20 @@ from analytics.plan_fields import (
     FORMAT,
     INDEPENDENT,
     MODERATORS,
+    PARALLEL,
     SITE,
     faults,
 )
 from ema.submissions import Fault
 
-LATER = ("residuals", "quadratic", "compliance_sensitivity", "baseline_phase")
+LATER = (
+    "residuals",
+    "quadratic",
+    "compliance_sensitivity",
+    "baseline_phase",
+    "design",
+    "reference_treatment",
+)
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,7 @@ class Plan:
     quadratic: also the predictor's square, by arm.
     compliance_sensitivity: the difference also without those who answered little.
     baseline_phase: arms are compared in how the coupling changed from there on.
+    design: arms are parallel, or sequences of a crossover, where treatments are compared.
     """
 
     title: str = ""
@@ -75,6 +84,8 @@ class Plan:
     quadratic: bool = False
     compliance_sensitivity: bool = False
     baseline_phase: str = ""
+    design: str = PARALLEL
+    reference_treatment: str = ""
 
     @property
     def options(self) -> list[str]:

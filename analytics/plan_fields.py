@@ -11,6 +11,7 @@ STUDY_DAY, WEEKDAY, PROMPT_NUMBER = "study_day", "weekday", "prompt_number"
 PREVIOUS_OUTCOME = "previous_outcome"
 ADJUSTMENTS = (STUDY_DAY, WEEKDAY, PROMPT_NUMBER, PREVIOUS_OUTCOME)
 RESIDUALS = (INDEPENDENT, AR1, DAY) = ("independent", "ar1", "day")
+DESIGNS = (PARALLEL, CROSSOVER) = ("parallel", "crossover")
 METHODS = ("CR2", "kenward_roger", "satterthwaite")
 BASELINE, SITE, MOMENT = "baseline", "site", "moment"
 MODERATORS = {BASELINE: ("item", "phase"), SITE: (), MOMENT: ("item",)}  # kind: what it names
@@ -59,6 +60,7 @@ def _together(document: dict[str, Any]) -> Faults:
             yield Fault(f"/moderators/{number}/kind", said)
     if document.get("baseline_phase"):
         yield from _with_baseline(document)
+    yield from _with_crossover(document)
 
 
 def _with_baseline(document: dict[str, Any]) -> Faults:
@@ -70,6 +72,21 @@ def _with_baseline(document: dict[str, Any]) -> Faults:
         if document.get(name):
             said = f"A difference-in-differences goes without {name}: leave out one of the two."
             yield Fault(f"/{name}", said)
+
+
+def _with_crossover(document: dict[str, Any]) -> Faults:
+    reference = document.get("reference_treatment")
+    if document.get("design") != CROSSOVER:
+        if reference:
+            said = f'A reference treatment goes with "design": "{CROSSOVER}" only.'
+            yield Fault("/reference_treatment", said)
+        return
+    if not reference:
+        said = "A crossover compares treatments with one of them: name it."
+        yield Fault("/reference_treatment", said)
+    for name in ("moderators", "quadratic", "baseline_phase", "doses"):
+        if document.get(name):
+            yield Fault(f"/{name}", f"A crossover goes without {name}: leave out one of the two.")
 
 
 def _item(value: Any, at: str) -> Faults:
@@ -96,6 +113,11 @@ def _phases(value: Any, at: str) -> Faults:
 def _phase(value: Any, at: str) -> Faults:
     if not isinstance(value, str) or (value and not KEY.fullmatch(value)):
         yield Fault(at, 'Name a phase by its key, or "" for none.')
+
+
+def _treatment(value: Any, at: str) -> Faults:
+    if not isinstance(value, str) or (value and not KEY.fullmatch(value)):
+        yield Fault(at, 'Name a treatment by its key, or "" for none.')
 
 
 def _adjust_for(value: Any, at: str) -> Faults:
@@ -190,4 +212,6 @@ FIELDS: dict[str, Callable[[Any, str], Faults]] = {
     "quadratic": _yes_no,
     "compliance_sensitivity": _yes_no,
     "baseline_phase": _phase,
+    "design": _one_of("A design is", DESIGNS),
+    "reference_treatment": _treatment,
 }

@@ -21,4 +21,6 @@ HELP = {
     "of their prompts, and adjusted for compliance",
     "baseline_phase": "a phase's key: arms are compared in how the coupling changed from there on "
     "(difference-in-differences)",
+    "design": "parallel, or crossover: arms are sequences, and their treatments are compared",
+    "reference_treatment": "in a crossover, the treatment that others are compared with",
 }

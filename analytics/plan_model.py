@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from analytics import crossover, plan_change
+from analytics.crossover import Crossover, crossover_design, refuse_confounded
 from analytics.design import Design, Term, Terms
 from analytics.fixed_effects import (
     WITHIN,
@@ -22,8 +24,8 @@ from analytics.gram import Centred, Gram
 from analytics.mixed_model import Combination, MixedModel, fit_design
 from analytics.permutation import own_slopes
 from analytics.plan import Plan
-from analytics.plan_change import change_design, own_changes, refuse_one_phase, reported
-from analytics.plan_fields import AR1, DAY, MOMENT
+from analytics.plan_change import change_design, own_changes, refuse_one_phase
+from analytics.plan_fields import AR1, CROSSOVER, DAY, MOMENT, PARALLEL
 from analytics.serial import Days, Neighbours, fit_ar1, fit_days
 from analytics.summing import Floats
 
@@ -44,7 +46,7 @@ GIVEN = {
     "estimated by REML, as known",
 }
 
-CHANGES = "; people do not differ in their changes for this model, which CR2 alone allows for"
+ALIKE = "; for this model people do not differ in their {}' effects, which CR2 alone allows for"
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Fitted:
     """A model with its design; `moderations`: by moderator, the terms that are its tests.
 
     `remembered`: φ of AR(1) or the SD of days, by the name a report gives it. `own`: everybody's
-    own number that a randomisation test compares, and who has one.
+    own number that a randomisation test compares, and who has one; None in a crossover.
     """
 
     model: MixedModel
@@ -69,22 +71,23 @@ class Fitted:
     moderations: Mapping[str, Sequence[Combination]]
     remembered: Mapping[str, float]
     plan: Plan
-    own: tuple[Floats, NDArray[np.bool_]]
+    own: tuple[Floats, NDArray[np.bool_]] | None
 
     @property
     def given(self) -> str:
         """What the report's method is to add."""
         given = "".join(GIVEN[name] for name in self.remembered)
-        return given + (CHANGES if self.plan.baseline_phase else "")
+        more = {"changes": self.plan.baseline_phase, "treatments": self.plan.design == CROSSOVER}
+        return given + "".join(ALIKE.format(name) for name, asked in more.items() if asked)
 
     @property
     def is_parallel(self) -> bool:
-        """Whether arms are compared in their couplings, and not in changes of them."""
-        return not self.plan.baseline_phase
+        """Whether arms are compared in their couplings, not in changes, nor treatments."""
+        return not self.plan.baseline_phase and self.plan.design == PARALLEL
 
     def named(self, text: str) -> str:
         """The engine's terms and sentences, in the plan's items."""
-        return in_items(reported(text) if self.plan.baseline_phase else text, self.pair)
+        return in_items(_reported(text, self.plan), self.pair)
 
 
 def in_items(text: str, pair: Pair) -> str:
@@ -103,6 +106,13 @@ def in_items(text: str, pair: Pair) -> str:
     return found.replace("@", "")
 
 
+def _reported(text: str, plan: Plan) -> str:
+    """Terms as reports name them where the engine's arms are changes or treatments."""
+    if plan.baseline_phase:
+        return plan_change.reported(text)
+    return crossover.reported(text) if plan.design == CROSSOVER else text
+
+
 def fit_plan(
     plan: Plan,
     gram: Gram,
@@ -115,32 +125,37 @@ def fit_plan(
     traits: Mapping[str, Mapping[str, Floats]] | None = None,
     memory: Neighbours | Days | None = None,
     shared: Mapping[str, Floats] | None = None,
+    order: Crossover | None = None,
 ) -> Fitted:
     """Fit it. ``traits``: by moderator, columns of a number per participant of the Gram.
 
     ``shared``: further such columns that change level and coupling alike in all arms. ``memory``:
-    of the same participants in the same order, for residuals that are not independent.
+    of the same participants in the same order, for residuals that are not independent. ``order``:
+    of a crossover's treatments, in place of arms.
     Raises ValueError, in the plan's items, for data that hold no such model.
     """
-    of, levels = arms_of(gram.participants, arm_of, reference, all_arms)
+    of, levels = arms_of(gram.participants, None if order else arm_of, reference, all_arms)
 
     def design_of(centred: Centred) -> Design:
         also = _also(plan, centred, pair, of, levels, traits or {})
         for column, values in (shared or {}).items():
             also |= moderated(centred, column, values, (), (), pair.predictor)
-        make = change_design if plan.baseline_phase else coupling_design
         x, y = pair.predictor, pair.outcome
+        if order:
+            return crossover_design(order, centred, predictor=x, outcome=y, also=also)
+        make = change_design if plan.baseline_phase else coupling_design
         return make(centred, of, levels, predictor=x, outcome=y, also=also)
 
     try:
         if plan.baseline_phase:
             refuse_one_phase(gram, of, levels, plan.baseline_phase)
+        if order:
+            refuse_confounded(order, gram)
         model, design, remembered = _fit(gram, scales, memory, design_of)
     except ValueError as error:
-        said = reported(str(error)) if plan.baseline_phase else str(error)
-        raise ValueError(in_items(said, pair)) from error
+        raise ValueError(in_items(_reported(str(error), plan), pair)) from error
     tested = _moderations(_tested(plan, traits or {}), levels, model)
-    own = own_slopes(design.pairs)
+    own = None if order else own_slopes(design.pairs)
     if plan.baseline_phase:
         own = own_changes(gram, pair.predictor, pair.outcome)
     return Fitted(model, design, pair, tested, remembered, plan, own)
@@ -167,6 +182,8 @@ def formula(plan: Plan, pair: Pair, has_arms: bool, moderations: Sequence[str]) 
     """The model in lme4's notation; that residuals remember is said after it."""
     within = f"{pair.predictor}_within"
     main = f"{within} * post" if plan.baseline_phase else within
+    if plan.design == CROSSOVER:
+        main, has_arms = f"{within} * treatment + period + sequence", False
     parts = [f"{main} * arm" if has_arms else main, f"{pair.predictor}_between"]
     by = " * arm" if has_arms else ""
     parts += [f"I({within}^2){by}"] if plan.quadratic else []

@@ -7,17 +7,26 @@ for its model (`analytics.sums` keeps its moments), only for what is left out an
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from copy import copy
 from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 from django.db import connection
 
+from analytics.crossover import PERIOD, period_of
 from analytics.gram import Gram, product_of
 from analytics.items import StudyItem, items_of
 from analytics.plan import Plan
 from analytics.plan_change import POST
-from analytics.plan_fields import MOMENT, PREVIOUS_OUTCOME, PROMPT_NUMBER, STUDY_DAY, WEEKDAY
+from analytics.plan_fields import (
+    CROSSOVER,
+    MOMENT,
+    PREVIOUS_OUTCOME,
+    PROMPT_NUMBER,
+    STUDY_DAY,
+    WEEKDAY,
+)
 from analytics.plan_model import Level
 from analytics.summing import Floats
 from analytics.sums import IN_TIME, LARGEST
@@ -60,26 +69,26 @@ WHERE reason = '' GROUP BY participant.code
 """
 COUNTS = """
 {judged}
-SELECT participant.code, reason, count(*), count(*) FILTER (WHERE {outcome} <= %(floor)s),
+SELECT {unit}, reason, count(*), count(*) FILTER (WHERE {outcome} <= %(floor)s),
     count(*) FILTER (WHERE {outcome} >= %(ceiling)s)
 FROM complete JOIN ema_participant participant ON participant.id = complete.participant_id
-GROUP BY participant.code, reason
+GROUP BY 1, reason
 """
 LEVELS = """
 {judged}
-SELECT participant.code, {level}, count(*), sum({outcome})::bigint,
+SELECT {unit}, {level}, count(*), sum({outcome})::bigint,
     count(*) FILTER (WHERE {outcome} > %(floor)s)
 FROM complete JOIN ema_participant participant ON participant.id = complete.participant_id
 WHERE reason = '' GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 ANSWERED = """
-SELECT participant.code, count(*), count(p.answered_at)
+SELECT {unit}, count(*), count(p.answered_at)
 FROM ema_prompt p JOIN ema_participant participant ON participant.id = p.participant_id
 WHERE participant.study_id = %(study)s AND p.phase_id = ANY(%(phases)s)
 AND p.cancelled_at IS NULL AND p.undelivered = ''
 AND (p.sent_at IS NOT NULL OR p.armed_at IS NOT NULL OR p.answered_at IS NOT NULL)
-GROUP BY participant.code
+GROUP BY 1
 """
 
 
@@ -105,6 +114,7 @@ class Sources:
 
     def __init__(self, study: Study, plan: Plan) -> None:
         self.plan, self.known = plan, items_of(study)
+        self.unit = "participant.code"
         context = [each.item for each in plan.moderators if each.kind == MOMENT]
         self.names = tuple(dict.fromkeys([plan.predictor, plan.outcome, *context]))
         self.items = {name: self.known[name] for name in self.names}
@@ -121,10 +131,22 @@ class Sources:
             "floor": _scaled(outcome.minimum, outcome, 0),
             "ceiling": _scaled(outcome.maximum, outcome, LARGEST),
         }
+        self.later_periods: list[str] = []
+        if plan.design == CROSSOVER:
+            order = list(phases.order_by("position").values_list("key", "pk"))
+            self.later_periods = [key for key, _ in order[1:]]
+            self.params |= {f"period{place}": pk for place, (_, pk) in enumerate(order[1:])}
         if plan.baseline_phase:
             self.params["baseline"] = study.phases.get(key=plan.baseline_phase).pk
         for number, name in enumerate(self.names):
             self.params |= {f"key{number}": name} if not self.items[name].role else {}
+
+    @property
+    def by_period(self) -> "Sources":
+        """The same, everybody's phases counted apart, as participant@phase."""
+        apart = copy(self)
+        apart.unit = "participant.code || '@' || (SELECT key FROM ema_phase WHERE id = phase_id)"
+        return apart
 
     def columns(self) -> dict[str, str]:
         """SQL of each row function, over the complete rows."""
@@ -146,6 +168,11 @@ class Sources:
         if plan.baseline_phase:
             found[POST] = "(phase_id <> %(baseline)s)::int::bigint"
             found[product_of(self.predictor, POST)] = f"{found[self.predictor]} * {found[POST]}"
+        for place, phase in enumerate(self.later_periods):
+            inside = f"(phase_id = %(period{place})s)::int::bigint"
+            found[period_of(phase)] = inside
+            with_it = product_of(self.predictor, period_of(phase))
+            found[with_it] = f"{found[self.predictor]} * {inside}"
         for item in self.context:
             here, with_it = self._at(plan.predictor), self._at(item)
             found[f"@{item}"] = with_it
@@ -223,7 +250,7 @@ class Sources:
         return "bigint" if bound * _ROWS < _SAFE else "numeric"
 
     def _largest(self, function: str) -> int:
-        if function == POST:
+        if function == POST or function.startswith(PERIOD):
             return 1
         name = function.removeprefix("@").removeprefix("previous_")
         if name not in self.items:
@@ -260,7 +287,9 @@ def gram_of(sources: Sources) -> Gram:
 
 def count(sources: Sources) -> Counted:
     """Every response of the study by participant: why it is left out, or where its outcome is."""
-    statement = COUNTS.format(judged=sources.judged(), outcome=sources._at(sources.outcome))
+    statement = COUNTS.format(
+        judged=sources.judged(), unit=sources.unit, outcome=sources._at(sources.outcome)
+    )
     by_reason: dict[str, Counter[str]] = {}
     at_floor, at_ceiling = Counter[str](), Counter[str]()
     for code, reason, n, low, high in rows_of(statement, sources.params):
@@ -274,6 +303,7 @@ def levels_of(sources: Sources) -> list[Level]:
     """Every participant's usable rows by level of the predictor."""
     statement = LEVELS.format(
         judged=sources.judged(),
+        unit=sources.unit,
         level=sources._at(sources.plan.predictor, lagged=bool(sources.plan.lag)),
         outcome=sources._at(sources.outcome),
     )
@@ -297,7 +327,10 @@ def ranges_of(sources: Sources) -> list[tuple[int, int]]:
 def answered_prompts(sources: Sources) -> dict[str, tuple[int, int]]:
     """How many prompts of the plan's phases reached each participant, and how many of them were
     answered."""
-    return {code: (sent, given) for code, sent, given in rows_of(ANSWERED, sources.params)}
+    return {
+        code: (sent, given)
+        for code, sent, given in rows_of(ANSWERED.format(unit=sources.unit), sources.params)
+    }
 
 
 def compliance_of(sources: Sources) -> dict[str, float]:

@@ -13,8 +13,9 @@ from django.db import transaction
 from analytics import plan as plans
 from analytics.items import items_of
 from analytics.models import AnalysisPlan, Comparison
+from analytics.periods import faults_of
 from analytics.plan import Plan, PlanRefused
-from analytics.plan_fields import BASELINE, KEY, MOMENT
+from analytics.plan_fields import BASELINE, CROSSOVER, KEY, MOMENT
 from ema import audit
 from ema.audit import Actor
 from ema.models import Arm, Phase, Study
@@ -145,6 +146,8 @@ def unknown_names(study: Study, plan: Plan) -> Iterator[Fault]:
     yield from _unknown("phase", phases, list(keys))
     arms = list(Arm.objects.filter(study=study).order_by("key").values_list("key", flat=True))
     yield from _unknown("arm", doses, arms)
+    if plan.design == CROSSOVER:
+        yield from faults_of(study, plan)
     if plan.doses and (without := [arm for arm in arms if arm not in plan.doses]):
         yield Fault("/doses", f"Arm {without[0]} has no dose: a trend takes all arms.")
     if plan.doses and len(set(plan.doses.values())) == 1:

@@ -27,7 +27,7 @@ SELECT (SELECT concat_ws('/', count(*), sum(n_pairs), max(estimated_at))
         WHERE p.study_id = %(study)s),
     (SELECT md5(string_agg(concat_ws('/', participant_id, arm_id, stratum), ',' ORDER BY id))
      FROM ema_allocation WHERE study_id = %(study)s AND participant_id IS NOT NULL),
-    (SELECT string_agg(concat_ws('/', key, is_reference), ',' ORDER BY key)
+    (SELECT string_agg(concat_ws('/', key, is_reference, treatments), ',' ORDER BY key)
      FROM ema_arm WHERE study_id = %(study)s),
     (SELECT string_agg(concat_ws('/', id, key), ',' ORDER BY id)
      FROM ema_phase WHERE study_id = %(study)s),

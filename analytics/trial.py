@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from analytics.crossover import Crossover
 from analytics.gram import Gram
+from analytics.periods import crossover_of
+from analytics.plan import Plan
 from ema.models import Allocation, Arm, Study
 
 
@@ -13,13 +16,17 @@ class ComparisonImpossible(ValueError):
 
 @dataclass(frozen=True)
 class Trial:
-    """Who is in which arm, and of which stratum; no arms where there is nothing to compare."""
+    """Who is in which arm, and of which stratum; no arms where there is nothing to compare.
+
+    In a crossover the arms are treatments, and everybody is of a sequence.
+    """
 
     arms: tuple[str, ...]
     reference: str | None = None
     arm_of: Mapping[str, str] | None = None
     stratum_of: Mapping[str, str] | None = None
     empty: tuple[str, ...] = ()
+    order: Crossover | None = None
 
     @property
     def groups(self) -> list[str | None]:
@@ -28,6 +35,19 @@ class Trial:
             return [None]
         others: list[str | None] = [arm for arm in self.arms if arm != self.reference]
         return [self.reference, *others]
+
+    @property
+    def by_period(self) -> "Trial":
+        """Of a crossover: the treatment of every participant@phase."""
+        order = self.order
+        if order is None:
+            return self
+        treatment_of = {
+            f"{code}@{period}": order.treatment_of[sequence][period]
+            for code, sequence in order.sequence_of.items()
+            for period in order.periods
+        }
+        return Trial(self.arms, self.reference, treatment_of)
 
     def members(self, arm: str | None, codes: Iterable[str]) -> list[str]:
         of = self.arm_of
@@ -58,6 +78,16 @@ def trial_of(study: Study, gram: Gram) -> Trial:
         stratum_of={code: stratum for code, (_, stratum) in spent.items()},
         empty=empty,
     )
+
+
+def sequences_of(study: Study, plan: Plan) -> Trial:
+    """Of a crossover: treatments where arms are, and everybody's sequence."""
+    spent = allocations(study)
+    if not spent:
+        raise ComparisonImpossible(f"No participant of study {study} is allocated to an arm yet.")
+    sequence_of = {code: arm for code, (arm, _) in spent.items()}
+    order = crossover_of(study, plan, sequence_of)
+    return Trial(order.treatments, order.treatments[0], sequence_of, order=order)
 
 
 def allocations(study: Study) -> dict[str, tuple[str, str]]:

@@ -18,6 +18,8 @@ def problems(arm: Arm) -> list[str]:
     old = Arm.objects.filter(pk=arm.pk).first() if arm.pk else None
     if old and old.key != arm.key:
         found.append(f"Study {study} has started: arm {old} keeps its key.")
+    if old and old.treatments and old.treatments != arm.treatments:
+        found.append(f"Study {study} has started: arm {old} keeps its treatments.")
     reference = Arm.objects.filter(study=study, is_reference=True).first()
     if reference and arm.is_reference != (arm.pk == reference.pk):
         found.append(f"Study {study} has started: {reference} stays its reference arm.")
@@ -42,4 +44,5 @@ def save(*, arm: Arm, actor: Actor) -> None:
 
 
 def _content(arm: Arm) -> dict[str, Any]:
-    return {"key": arm.key, "title": arm.title, "is_reference": arm.is_reference}
+    content = {"key": arm.key, "title": arm.title, "is_reference": arm.is_reference}
+    return content | ({"treatments": arm.treatments} if arm.treatments else {})

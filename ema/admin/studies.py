@@ -42,7 +42,7 @@ class SiteInline(admin.TabularInline[Site, Study]):
     extra = 1
 
 
-class ArmForm(forms.ModelForm[Arm]):
+class ArmForm(EmptiableForm):
     def _post_clean(self) -> None:
         """Say what of an arm is settled, once its fields have been read into it."""
         super()._post_clean()  # type: ignore[misc]

@@ -1,6 +1,7 @@
 """A study, its sites, arms and phases, and who may do what in it."""
 
 import hashlib
+import re
 import secrets
 from datetime import timedelta
 from typing import Any
@@ -23,6 +24,9 @@ valid_language = RegexValidator(
 valid_app_version = RegexValidator(
     r"\A\d+(?:\.\d+){0,3}\Z", "Write a version in digits and dots, such as 2.1."
 )
+
+
+valid_key = re.compile(r"[-a-zA-Z0-9_]{1,40}")
 
 
 def new_seed() -> bytes:
@@ -56,6 +60,17 @@ def refuse_wrong_texts(value: object) -> None:
         valid_language(language)
         if len(text) > LONGEST_TEXT:
             raise ValidationError(f"Keep the text in {language} to {LONGEST_TEXT} characters.")
+
+
+def refuse_wrong_treatments(value: object) -> None:
+    """ValidationError unless these are keys of treatments by keys of phases."""
+    found: dict[Any, Any] = value if isinstance(value, dict) else {"": None}
+    for phase, treatment in found.items():
+        if not all(isinstance(one, str) and valid_key.fullmatch(one) for one in (phase, treatment)):
+            raise ValidationError(
+                'Write treatments by phase: {"first": "placebo", "second": "clonidine"}; keys are '
+                "1 to 40 letters, digits, - and _."
+            )
 
 
 def whole_day_windows() -> list[dict[str, object]]:
@@ -172,6 +187,13 @@ class Arm(models.Model):
     key = models.CharField(max_length=40, help_text="As it appears in tables: placebo, clonidine.")
     title = models.CharField(max_length=200, blank=True)
     is_reference = models.BooleanField(default=False, help_text="The arm others are compared with.")
+    treatments = models.JSONField(
+        default=dict,
+        blank=True,
+        validators=[refuse_wrong_treatments],
+        help_text="In a crossover, where an arm is a sequence: what it receives in each phase, "
+        '{"first": "placebo", "second": "clonidine"}. Empty: one treatment throughout.',
+    )
 
     class Meta:
         ordering = ["study", "key"]

@@ -26,18 +26,22 @@ def golden_trial(
     *,
     day_of: Callable[[Row], int],
     phase_of: Callable[[Row], str] = lambda row: "baseline",
+    phases: Sequence[str] = (),
 ) -> Study:
     """A study with a prompt, answered two minutes later, for every row; rows of a day in order."""
     study = make_study(arms=arms)
+    first = study.phases.get(key="baseline")
+    for position, key in enumerate(phases, start=3):
+        study.phases.create(key=key, position=position, questionnaire=first.questionnaire)
     people = {row["id"]: row["arm"] for row in rows}
     known = {code: add_participant(study, code, arm) for code, arm in people.items()}
     seen: dict[tuple[str, int], int] = {}
-    phases = {phase.key: phase for phase in study.phases.select_related("questionnaire")}
+    named = {phase.key: phase for phase in study.phases.select_related("questionnaire")}
     prompts = []
     for row in rows:
         day = day_of(row)
         seen[row["id"], day] = ordinal = seen.get((row["id"], day), 0) + 1
-        prompts.append(_prompt(known[row["id"]], day, ordinal, phases[phase_of(row)]))
+        prompts.append(_prompt(known[row["id"]], day, ordinal, named[phase_of(row)]))
     Prompt.objects.bulk_create(prompts)
     devices = {code: person.devices.get() for code, person in known.items()}
     Response.objects.bulk_create(

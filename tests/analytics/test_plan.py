@@ -113,6 +113,8 @@ def test_a_plan_survives_being_written_and_read() -> None:
     assert read_text(plans.canonical(plan)) == plan
     other = Plan(phases=("run-in", "treatment"), baseline_phase="run-in")
     assert read_text(plans.canonical(other)) == other
+    crossed = Plan(design="crossover", reference_treatment="placebo")
+    assert read_text(plans.canonical(crossed)) == crossed
 
 
 @pytest.mark.parametrize(
@@ -146,6 +148,10 @@ def test_a_plan_survives_being_written_and_read() -> None:
         ("compliance_sensitivity", 50, "/compliance_sensitivity", "true or false"),
         ("baseline_phase", "run in", "/baseline_phase", "Name a phase by its key"),
         ("baseline_phase", 1, "/baseline_phase", "Name a phase by its key"),
+        ("design", "factorial", "/design", "one of parallel, crossover"),
+        ("design", "crossover", "/reference_treatment", "compares treatments with one of them"),
+        ("reference_treatment", "placebo", "/reference_treatment", '"design": "crossover" only'),
+        ("reference_treatment", [1], "/reference_treatment", "Name a treatment by its key"),
         ("colour", "red", "/colour", "There is no field 'colour'"),
         ("title", "a\nb", "/title", "one line"),
     ],
@@ -174,6 +180,22 @@ def test_what_does_not_go_with_a_baseline_phase_is_pointed_at(
     with pytest.raises(PlanRefused, match=words) as caught:
         read({"format": FORMAT, "baseline_phase": "run-in"} | fields)
     assert [fault.pointer for fault in caught.value.faults] == [pointer]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"moderators": [{"kind": "site"}]},
+        {"quadratic": True},
+        {"baseline_phase": "first"},
+        {"doses": {"a": 0, "b": 1}},
+    ],
+)
+def test_what_does_not_go_with_a_crossover_is_pointed_at(fields: dict[str, Any]) -> None:
+    document = {"format": FORMAT, "design": "crossover", "reference_treatment": "placebo"}
+    with pytest.raises(PlanRefused, match="A crossover goes without") as caught:
+        read(document | fields)
+    assert [fault.pointer for fault in caught.value.faults] == [f"/{name}" for name in fields]
 
 
 JSON = st.recursive(
