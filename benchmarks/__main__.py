@@ -79,6 +79,8 @@ def parser() -> argparse.ArgumentParser:
     described = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Measure speed as ratios inside one run, and hold prompt times to their goals.",
+        epilog="The model is measured beside lme4 and statsmodels where installed; the variable "
+        "BENCH_PYTHON may name another Python that has statsmodels.",
     )
     everything = f"default: {', '.join(SUBJECTS)}; with --quick all but dispatch"
     described.add_argument("names", nargs="*", metavar="NAME", help=everything)
