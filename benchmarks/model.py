@@ -76,11 +76,11 @@ def _figures(
     )
     for rival, run in rivals.items():
         theirs = (1e3 * run.seconds[:, 0]).tolist()
-        yield Figure(f"{what}: fit", "ms", fit, rival, theirs)
+        yield Figure(f"{what}: fit", "ms CPU", fit, rival, theirs)
         yield Figure(f"{what}: peak memory", "MB", [ours.peak_mb], rival, [run.peak_mb])
     if not rivals:
-        yield Figure(f"{what}: fit", "ms", fit)
+        yield Figure(f"{what}: fit", "ms CPU", fit)
         yield Figure(f"{what}: peak memory", "MB", [ours.peak_mb], goal=memory)
-    yield Figure(f"{what}: everything", "ms", everything, "the fit alone", fit)
+    yield Figure(f"{what}: everything", "ms CPU", everything, "the fit alone", fit)
     if any(permutations):
-        yield Figure(f"{what}: of that 9,999 permutations", "ms", permutations)
+        yield Figure(f"{what}: of that 9,999 permutations", "ms CPU", permutations)
