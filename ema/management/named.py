@@ -3,6 +3,7 @@
 from typing import TypeVar
 
 from django.core.management.base import CommandError
+from django.db import ProgrammingError
 from django.db.models import Model
 
 from ema.models import Study
@@ -20,7 +21,12 @@ def named(model: type[M], what: str, **named_by: object) -> M:
 
     The last keyword is the name that was typed; those before it narrow where it is looked for.
     """
-    found = model._default_manager.filter(**named_by).first()
+    try:
+        found = model._default_manager.filter(**named_by).first()
+    except ProgrammingError as error:  # no such table or column
+        raise CommandError(
+            "The database has not the tables of this version: run manage.py migrate."
+        ) from error
     if found is None:
         *within, (field, typed) = named_by.items()
         there = model._default_manager.filter(**dict(within)).values_list(field, flat=True)[:20]
