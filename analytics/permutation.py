@@ -28,10 +28,11 @@ from analytics.summaries import relative_covariance, residuals, weights
 from analytics.summing import Floats
 
 DRAWS = 9_999
-_CELLS = 2_000_000  # numbers shuffled at once
+_CELLS = 1 << 27  # bits drawn at once
 _SAME = 1e-9  # relative: two t that differ by rounding are a tie
 
 Booleans = NDArray[np.bool_]
+Bytes = NDArray[np.uint8]
 
 
 class Permutation(NamedTuple):
@@ -138,23 +139,74 @@ def _shuffled(
     bits, step = PCG64(seed), max(1, _CELLS // len(number))
     for start in range(0, draws, step):
         count = min(step, draws - start)
-        total, square = np.zeros(count), np.zeros(count)
+        sums = np.zeros(count, dtype=np.complex128)
         for members in groups:
-            chosen = number[members][
-                _choose(bits, count, len(members), int(treated[members].sum()))
-            ]
-            total += chosen.sum(axis=1)
-            square += (chosen * chosen).sum(axis=1)
-        yield total, square
+            chosen = choose(bits, count, len(members), int(treated[members].sum()))
+            sums += sums_of(number[members], chosen)
+        yield sums.real, sums.imag
 
 
-def _choose(bits: PCG64, count: int, size: int, wanted: int) -> NDArray[np.intp]:
-    """``count`` samples of ``wanted`` of ``size`` places, without replacement.
+def choose(bits: PCG64, count: int, size: int, wanted: int) -> Bytes:
+    """``count`` samples of ``wanted`` of ``size`` places, all equally likely: a bit per place.
 
-    Random integers with the place in their low bits are sorted; the first places are the sample.
+    Bytes (⌈size / 8⌉ × count), the first place in the lowest bit. Every place is taken by the toss
+    of a coin; then places drawn at random, of those taken too many or left too many, change sides
+    until ``wanted`` are taken. Neither step prefers a place, so no sample is likelier than another.
     """
-    low = np.uint64((1 << max(size - 1, 1).bit_length()) - 1)
-    keys = bits.random_raw(count * size).reshape(count, size)
-    keys = (keys & ~low) | np.arange(size, dtype=np.uint64)
-    keys.sort(axis=1)
-    return (keys[:, :wanted] & low).astype(np.intp)
+    chosen = _tossed(bits, count, size, wanted / size)
+    chosen &= _places(size)[:, None]
+    surplus = np.bitwise_count(chosen).sum(axis=0, dtype=np.int64) - wanted
+    draw = np.flatnonzero(surplus)
+    left, taken = np.abs(surplus[draw]), surplus[draw] > 0
+    while len(draw):
+        place, fair = _drawn_below(bits, size, len(draw))
+        byte, bit = place >> 3, np.uint8(1) << (place & 7).astype(np.uint8)
+        turns = fair & (((chosen[byte, draw] & bit) != 0) == taken)
+        chosen[byte[turns], draw[turns]] ^= bit[turns]
+        left -= turns
+        still = left > 0
+        draw, left, taken = draw[still], left[still], taken[still]
+    return chosen
+
+
+def sums_of(number: Floats, chosen: Bytes) -> NDArray[np.complex128]:
+    """Σ + i Σ of squares of the numbers whose bits are set, by sample.
+
+    Eight places at a time: what each of the 256 bytes adds is summed beforehand.
+    """
+    padded = np.zeros((len(chosen), 8), dtype=np.complex128)
+    padded.reshape(-1)[: len(number)] = number + 1j * number**2
+    byte = np.arange(256, dtype=np.uint8)[:, None]
+    adds = padded @ np.unpackbits(byte, axis=1, bitorder="little").T.astype(np.float64)
+    total = np.zeros(chosen.shape[1], dtype=np.complex128)
+    for added, bytes_ in zip(adds, chosen, strict=True):
+        total += added.take(bytes_)
+    return total
+
+
+def _tossed(bits: PCG64, count: int, size: int, share: float) -> Bytes:
+    """Bits set with nearly this chance, in 256ths: a toss for each binary digit of it."""
+    words = -(-size // 64)
+    chance = min(max(round(share * 256), 1), 255)
+    lowest = (chance & -chance).bit_length() - 1
+    tossed = bits.random_raw(words * count)
+    for digit in range(lowest + 1, 8):
+        again = bits.random_raw(words * count)
+        tossed = tossed | again if chance >> digit & 1 else tossed & again
+    by_byte = tossed.astype("<u8").view(np.uint8).reshape(words, count, 8).transpose(0, 2, 1)
+    return np.ascontiguousarray(by_byte.reshape(words * 8, count)[: -(-size // 8)])
+
+
+def _places(size: int) -> Bytes:
+    """Bytes with a bit set for each place."""
+    return np.packbits(np.ones(size, dtype=np.uint8), bitorder="little")
+
+
+def _drawn_below(bits: PCG64, size: int, count: int) -> tuple[NDArray[np.intp], Booleans]:
+    """Numbers from 0 to size − 1, and which of them to keep so that all are equally likely.
+
+    Lemire (2019): the upper half of 32 random bits times the size, unless the lower half says no.
+    """
+    product = (bits.random_raw(count) >> np.uint64(32)) * np.uint64(size)
+    low = product & np.uint64(0xFFFFFFFF)
+    return (product >> np.uint64(32)).astype(np.intp), low >= np.uint64(2**32 % size)

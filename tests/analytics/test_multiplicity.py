@@ -2,9 +2,11 @@
 
 import itertools
 import json
+import math
 
 import numpy as np
 import pytest
+from numpy.random import PCG64
 from scipy import stats
 
 from analytics.effect_sizes import (
@@ -25,7 +27,14 @@ from analytics.multiplicity import (
     holm,
     trend,
 )
-from analytics.permutation import own_slopes, permutation_test, scores_of, slope_scores
+from analytics.permutation import (
+    choose,
+    own_slopes,
+    permutation_test,
+    scores_of,
+    slope_scores,
+    sums_of,
+)
 from tests.analytics.test_agreement import GOLDEN, Trial
 
 REFERENCE = json.loads((GOLDEN / "multiplicity.json").read_text(encoding="utf-8"))
@@ -129,7 +138,49 @@ def test_shuffles_of_pcg64_are_the_same_everywhere() -> None:
     """The stream of PCG64 is fixed; this p would change with any change of how it is used."""
     values = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5, 8.0])
     test = permutation_test(values, np.arange(12) % 2 == 0, seed=2026, strata="aaaaaabbbbbb")
-    assert test.p == pytest.approx(0.7624, abs=1e-12)
+    assert test.p == pytest.approx(0.7578, abs=1e-12)
+
+
+def bits_of(chosen: np.ndarray, size: int) -> np.ndarray:
+    """Booleans, samples × places."""
+    return np.unpackbits(chosen, axis=0, count=size, bitorder="little").T.astype(bool)
+
+
+@pytest.mark.parametrize(
+    ("size", "wanted"), [(1, 1), (7, 0), (9, 1), (118, 59), (130, 43), (70, 69)]
+)
+def test_every_sample_has_the_places_it_is_to_have(size: int, wanted: int) -> None:
+    samples = bits_of(choose(PCG64(1), 2_000, size, wanted), size)
+    assert samples.shape == (2_000, size)
+    assert set(samples.sum(axis=1)) == {wanted}
+
+
+@pytest.mark.parametrize(("size", "wanted"), [(6, 3), (9, 2), (10, 9)])
+def test_every_sample_is_as_likely_as_any_other(size: int, wanted: int) -> None:
+    draws, every = 60_000, math.comb(size, wanted)
+    samples = bits_of(choose(PCG64(2), draws, size, wanted), size)
+    _, seen = np.unique(samples @ (1 << np.arange(size)), return_counts=True)
+    assert len(seen) == every
+    assert stats.chisquare(seen, np.full(every, draws / every)).pvalue > 0.001
+
+
+def test_places_far_apart_are_drawn_alike_and_together() -> None:
+    """Of 1,000 places a third: each, and the first with each other one, as often as they should."""
+    samples = bits_of(choose(PCG64(3), 20_000, 1_000, 333), 1_000).astype(np.float64)
+    each = samples.sum(axis=0)
+    together = samples[:, 0] @ samples[:, 1:]
+    for counts, chance in ((each, 0.333), (together, 0.333 * 332 / 999)):
+        z = (counts - 20_000 * chance) / np.sqrt(20_000 * chance * (1 - chance))
+        assert np.abs(z).max() < 4.5
+
+
+def test_sums_of_samples_are_those_of_their_numbers() -> None:
+    rng = np.random.default_rng(6)
+    for size in (5, 64, 257):
+        numbers, chosen = rng.normal(size=size), choose(PCG64(4), 50, size, size // 3)
+        theirs = bits_of(chosen, size) @ np.stack([numbers, numbers**2], axis=1)
+        sums = sums_of(numbers, chosen)
+        np.testing.assert_allclose(np.stack([sums.real, sums.imag], axis=1), theirs, atol=1e-12)
 
 
 def test_labels_are_shuffled_within_strata_alone() -> None:
