@@ -3,6 +3,7 @@
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_GET
 
@@ -29,7 +30,7 @@ def show(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.access_comparison(user=request.user, slug=slug)
     chosen = request.GET.get("plan", "")
     try:
-        shown = _shown(outcomes(study, plan_asked_for(study, chosen)))
+        shown = _shown(outcomes(study, timezone.now(), plan_asked_for(study, chosen)))
     except OutcomesImpossible as error:
         shown = {"impossible": str(error)}
     return answer_page(
@@ -49,7 +50,7 @@ def figure(request: HttpRequest, slug: str, event: str, kind: str) -> HttpRespon
     """A curve as a file: drawn, or the numbers it shows."""
     study = access.access_comparison(user=request.user, slug=slug)
     try:
-        report = outcomes(study, plan_asked_for(study, request.GET.get("plan", "")))
+        report = outcomes(study, timezone.now(), plan_asked_for(study, request.GET.get("plan", "")))
     except OutcomesImpossible as error:
         raise NoAccess(str(error)) from error
     if (drawn := figures_of_outcomes(report).get(event)) is None or kind not in KINDS:

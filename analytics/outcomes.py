@@ -20,6 +20,7 @@ from analytics.outcomes_by_arm import ArmTable, Person, alone, beside_reference,
 from analytics.plan import STANDARD
 from analytics.software import software
 from ema.models import Allocation, Arm, Participant, Study, UrineTest
+from ema.urine import DAY, MOST_DAYS_OFF
 
 DEFINITION = (
     "A lapse is a scheduled urine test that is opioid positive or missed; a relapse is "
@@ -37,7 +38,7 @@ class OutcomesImpossible(ValueError):
 
 
 def outcomes(
-    study: Study, stored: AnalysisPlan | None = None, participants: bool = False
+    study: Study, now: datetime, stored: AnalysisPlan | None = None, participants: bool = False
 ) -> dict[str, Any]:
     """The report by a plan's rule for tests missed after drop-out (None: the standard one).
 
@@ -53,7 +54,7 @@ def outcomes(
         raise OutcomesImpossible(_nothing_known(study, enrolled))
     other = _table(groups, enrolled, not counts)
     is_exploratory, notes = plans.notes_on(stored, study)
-    missing: list[str] = []
+    missing = list(_overdue(enrolled, now))
     since = "allocation" if groups[0] is not None else "enrolment"
     report = {
         "study": study.slug,
@@ -174,6 +175,20 @@ def _table(groups: list[str | None], enrolled: list[Enrolled], counts: bool) -> 
         if found is not None:
             people.append(Person(one.pk, one.code, groups.index(one.arm), one.stratum, found))
     return ArmTable(groups, people)
+
+
+def _overdue(enrolled: list[Enrolled], now: datetime) -> Iterator[str]:
+    """Open tests that can hardly get a sample any more: leaving them out flatters abstinence."""
+    arm_of = {one.pk: one.arm for one in enrolled}
+    long_ago = now.date() - MOST_DAYS_OFF * DAY
+    open_tests = UrineTest.objects.filter(participant__in=arm_of, result="", due_on__lt=long_ago)
+    by_arm = Counter(arm_of[each] for each in open_tests.values_list("participant", flat=True))
+    if by_arm:
+        named = ", ".join(f"{n} {f'under {arm}' if arm else 'in all'}" for arm, n in by_arm.items())
+        yield (
+            f"Open tests due more than {MOST_DAYS_OFF} days ago: {named}. They are left out until "
+            "a result is entered; a missed test that nobody entered makes abstinence look longer."
+        )
 
 
 def _nothing_known(study: Study, enrolled: list[Enrolled]) -> str:

@@ -3,16 +3,18 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from analytics.figures import signed
 from analytics.wording import p_value
 
 Report = Mapping[str, Any]
 EVENTS = ("lapse", "relapse")
 DASH = "–"
+SURELY = 0.05
 
 
 def sentences(report: Report) -> list[str]:
     """One sentence per arm and event, one per difference: what it is, and how sure."""
-    return [*_alone(report), *_beside(report)]
+    return [*_alone(report), *_beside(report), *_beware(report)]
 
 
 def _alone(report: Report) -> Iterator[str]:
@@ -24,7 +26,7 @@ def _alone(report: Report) -> Iterator[str]:
         lapse, relapse = one["lapse"], one["relapse"]
         yield (
             f"{who} {lapse['n']} of {one['n_with_tests']} lapsed ({lapse['share']:.0%}), half of "
-            f"them by {_day(lapse['median'])}; {relapse['n']} relapsed ({relapse['share']:.0%}). "
+            f"all by {_day(lapse['median'])}; {relapse['n']} relapsed ({relapse['share']:.0%}). "
             f"Longest abstinence was {one['longest_abstinence']['mean']:.1f} days on average"
             f"{_sd(one['longest_abstinence'])}."
         )
@@ -54,9 +56,23 @@ def _beside(report: Report) -> Iterator[str]:
             way = "longer" if days["estimate"] >= 0 else "shorter"
             yield (
                 f"Longest abstinence was {abs(days['estimate']):.1f} days {way} under {arm} than "
-                f"under {reference} (95 % interval of the difference {low:.1f} to {high:.1f} days, "
+                f"under {reference} (95 % interval of the difference {signed(low, 1)} to "
+                f"{signed(high, 1)} days, "
                 f"{_p(days['p'])}, Cohen's d {days['cohen_d']:.2f})."
             )
+
+
+def _beware(report: Report) -> Iterator[str]:
+    """Where one ratio does not tell all, and where several are looked at."""
+    for event, found in report["tests"].items():
+        test = found and found["proportional_hazards"]
+        if test and test["p"] < SURELY:
+            yield (
+                f"The hazard ratio of {event} changes with time ({_p(test['p'])}): read the "
+                "curves, not one number."
+            )
+    if len(report["contrasts"]) > 1:
+        yield "Each p is of one arm against the reference, not adjusted for there being several."
 
 
 def _p(p: float) -> str:

@@ -4,6 +4,7 @@ import uuid
 from typing import Any
 
 from django.http import FileResponse
+from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework.authentication import BasicAuthentication, SessionAuthentication
@@ -92,7 +93,8 @@ class OutcomesDoor(OperatorView):
         study = access.access_comparison(user=request.user, slug=slug)
         try:
             name = request.query_params.get("plan")
-            return Response(outcomes(study, plan_named(study, name) if name else None))
+            stored = plan_named(study, name) if name else None
+            return Response(outcomes(study, timezone.now(), stored))
         except UnknownPlan as error:
             raise Problem(404, "unknown_plan", str(error)) from error
         except OutcomesImpossible as error:

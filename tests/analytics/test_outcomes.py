@@ -75,7 +75,7 @@ def one_arm(report: dict[str, Any], arm: str) -> dict[str, Any]:
 
 
 def test_each_arm_is_counted_from_its_participants_tests(study: Study) -> None:
-    found = one_arm(outcomes(study), "placebo")
+    found = one_arm(outcomes(study, timezone.now()), "placebo")
     assert (found["n"], found["n_with_tests"], found["n_tests"]) == (4, 4, 16)
     assert (found["n_positive"], found["n_missed"]) == (4, 1)
     assert found["lapse"]["n"] == 4
@@ -85,7 +85,7 @@ def test_each_arm_is_counted_from_its_participants_tests(study: Study) -> None:
 
 
 def test_a_difference_is_the_pure_functions_of_the_same_days(study: Study) -> None:
-    [found] = outcomes(study)["contrasts"]
+    [found] = outcomes(study, timezone.now())["contrasts"]
     table = [
         [
             abstinence([ScheduledTest(7 * k, SIGNS[s]) for k, s in enumerate(signs, 1)])
@@ -106,7 +106,7 @@ def test_a_difference_is_the_pure_functions_of_the_same_days(study: Study) -> No
 
 
 def test_what_cannot_be_computed_is_said_and_null(study: Study) -> None:
-    report = outcomes(study)
+    report = outcomes(study, timezone.now())
     assert any("relapse" in said and "could not be computed" in said for said in report["warnings"])
     assert json.dumps(report, allow_nan=False)
 
@@ -122,7 +122,7 @@ def test_the_plan_decides_about_tests_missed_after_drop_out(study: Study) -> Non
         actor=audit.COMMAND,
         now=timezone.now(),
     )
-    strict, kind = outcomes(study), outcomes(study, lenient)
+    strict, kind = outcomes(study, timezone.now()), outcomes(study, timezone.now(), lenient)
     assert one_arm(strict, "clonidine")["lapse"]["n"] == 3
     assert one_arm(kind, "clonidine")["lapse"]["n"] == 2
     assert strict["other_rule"]["contrasts"] == kind["contrasts"]
@@ -130,7 +130,7 @@ def test_the_plan_decides_about_tests_missed_after_drop_out(study: Study) -> Non
 
 
 def test_sentences_say_which_way_and_how_sure(study: Study) -> None:
-    said = " ".join(sentences(outcomes(study)))
+    said = " ".join(sentences(outcomes(study, timezone.now())))
     assert "Under placebo 4 of 4 lapsed (100%)" in said
     assert "hazard ratio" in said
     assert "not settled" in said
@@ -149,7 +149,7 @@ def test_what_is_missing_is_said_in_words(study: Study, change: Any, said: str) 
     change()
     study.refresh_from_db()
     with pytest.raises(OutcomesImpossible, match=said):
-        outcomes(study)
+        outcomes(study, timezone.now())
     with pytest.raises(CommandError, match=said) as refused:
         call_command("outcomes", "relief")
     assert refused.value.returncode == 1
@@ -159,12 +159,12 @@ def test_without_allocation_there_is_nothing_to_compare() -> None:
     made = trial.make_study("relief")
     add(made, "S1-001", None, "-+")
     with pytest.raises(OutcomesImpossible, match="allocated to an arm"):
-        outcomes(made)
+        outcomes(made, timezone.now())
 
 
 def test_an_arm_without_results_is_named_and_left_out(study: Study) -> None:
     UrineTest.objects.filter(participant__code__startswith="S1-C").delete()
-    report = outcomes(study)
+    report = outcomes(study, timezone.now())
     assert report["contrasts"] == []
     assert one_arm(report, "clonidine")["lapse"] is None
     assert any("clonidine cannot be compared" in said for said in report["warnings"])
@@ -190,7 +190,7 @@ def test_three_arms_are_each_set_beside_the_reference(study: Study) -> None:
         slot = trial.allocate(person, "cbd")
         slot.allocated_at = timezone.now() - timedelta(days=40)
         slot.save()
-    report = outcomes(study)
+    report = outcomes(study, timezone.now())
     assert [one["arm"] for one in report["contrasts"]] == ["cbd", "clonidine"]
     assert report["tests"]["lapse"]["log_rank"]["df"] == 2
 
@@ -207,6 +207,15 @@ def test_the_command_prints_a_table_json_and_figures(
     call_command("outcomes", "relief", json=True, participants=True)
     report = json.loads(capsys.readouterr().out)
     assert {one["participant"] for one in report["participants"]} >= {"S1-P0", "S1-C3"}
+
+
+def test_open_tests_long_overdue_are_told_by_arm(study: Study) -> None:
+    person = Participant.objects.get(code="S1-P0")
+    UrineTest.objects.filter(participant=person).update(
+        result="", collected_on=None, recorded_at=None
+    )
+    [said] = [each for each in outcomes(study, timezone.now())["warnings"] if "Open tests" in each]
+    assert "4 under placebo" in said
 
 
 def test_an_unknown_study_or_plan_is_named(study: Study) -> None:
@@ -245,7 +254,7 @@ def test_the_door_gives_the_report(study: Study) -> None:
     client = signed_in(study, "statistician")
     answer = client.get(DOOR)
     assert answer.status_code == 200
-    assert answer.json() == json.loads(json.dumps(outcomes(study)))
+    assert answer.json() == json.loads(json.dumps(outcomes(study, timezone.now())))
     assert client.get(f"{DOOR}?plan=x").json()["code"] == "unknown_plan"
     UrineTest.objects.all().delete()
     assert client.get(DOOR).status_code == 409
@@ -258,7 +267,7 @@ def test_ctn_0027_has_the_hazard_ratio_of_r() -> None:
     expected = json.loads((folder / "reference_survival.json").read_text())["CTN_0027"]
     with (folder / "ctn0027_weekly_urine.csv").open() as file:
         coded = list(csv.DictReader(file))
-    report = outcomes(as_study(coded))
+    report = outcomes(as_study(coded), timezone.now())
     ratio = report["contrasts"][0]["lapse"]
     assert ratio["log_ratio"] == pytest.approx(expected["cox_first_lapse"]["logHR"], rel=1e-6)
     assert ratio["standard_error"] == pytest.approx(expected["cox_first_lapse"]["se"], rel=1e-6)

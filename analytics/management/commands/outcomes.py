@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from analytics.figure_list import write_figures
 from analytics.figures_survival import figures_of_outcomes
@@ -46,7 +47,7 @@ class Command(BaseCommand):
         study = study_named(options["study"])
         try:
             stored = plan_named(study, options["plan"]) if options["plan"] else None
-            report = outcomes(study, stored, participants=options["participants"])
+            report = outcomes(study, timezone.now(), stored, participants=options["participants"])
         except UnknownPlan as error:
             raise CommandError(str(error), returncode=2) from error
         except OutcomesImpossible as error:
