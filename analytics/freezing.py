@@ -10,6 +10,7 @@ from django.db import connection, transaction
 
 from analytics.comparison import compare
 from analytics.models import AnalysisPlan, Comparison
+from analytics.outcomes import outcomes_or_why
 from ema import audit
 from ema.audit import Actor
 from ema.models import Study
@@ -18,8 +19,12 @@ from ema.models import Study
 def freeze(
     study: Study, actor: Actor, now: datetime, stored: AnalysisPlan | None = None
 ) -> Comparison:
-    """Keep the comparison as it is now, with its SHA-256, and say so in the audit trail."""
-    report = _as_stored(compare(study, stored))
+    """Keep the comparison as it is now, with its SHA-256, and say so in the audit trail.
+
+    With it, as `abstinence`, what the urine tests say by the same plan.
+    """
+    abstinence = outcomes_or_why(study, now, stored)
+    report = _as_stored(compare(study, stored) | {"abstinence": abstinence})
     with transaction.atomic():
         comparison = Comparison.objects.create(
             study=study,

@@ -81,6 +81,14 @@ def outcomes(
     return report | ({"participants": _beside_coupling(table)} if participants else {})
 
 
+def outcomes_or_why(study: Study, now: datetime, stored: AnalysisPlan | None) -> dict[str, Any]:
+    """The report, or the sentence that says why there is none, as `impossible`."""
+    try:
+        return outcomes(study, now, stored)
+    except OutcomesImpossible as error:
+        return {"impossible": str(error)}
+
+
 def _beside_coupling(table: ArmTable) -> list[dict[str, Any]]:
     """Everybody's abstinence beside their own coupling, where that is estimated."""
     own = Coupling.objects.filter(participant__in=[one.participant for one in table.people])

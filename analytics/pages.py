@@ -21,6 +21,7 @@ from analytics.freezing import freeze
 from analytics.models import AnalysisPlan, Comparison, Snapshot, SnapshotMasking
 from analytics.plans import UnknownPlan, plan_named
 from analytics.report_cache import kept_report
+from analytics.shown_outcomes import shown_outcomes
 from analytics.trial import ComparisonImpossible
 from analytics.wording import exclusions, p_value, sentences
 from ema import access
@@ -121,7 +122,9 @@ def frozen_comparison(request: HttpRequest, slug: str, number: int) -> HttpRespo
     study = access.access_comparison(user=request.user, slug=slug)
     kept = get_object_or_404(Comparison, study=study, pk=number)
     title = f"Frozen comparison: {study.title}"
-    return _page(request, "comparison", title, study=study, kept=kept, **_shown(kept.report))
+    abstinence = kept.report.get("abstinence")  # frozen since there is one
+    shown = _shown(kept.report) | {"abstinence": abstinence and shown_outcomes(abstinence)}
+    return _page(request, "comparison", title, study=study, kept=kept, **shown)
 
 
 @require_GET

@@ -16,6 +16,7 @@ from analytics.freezing import digest, freeze
 from analytics.mixed_model import fit_mixed_model
 from analytics.models import Comparison
 from analytics.moments import Moments as Sums
+from analytics.outcomes import outcomes_or_why
 from analytics.sums import sum_responses
 from analytics.trial import ComparisonImpossible
 from ema.audit import COMMAND
@@ -226,7 +227,9 @@ def test_a_frozen_comparison_can_be_verified_and_is_audited() -> None:
     kept = Comparison.objects.get()
     assert (kept.pk, kept.made_at) == (made.pk, now)
     assert digest(kept.report) == kept.sha256
-    assert digest(compare(study)) == kept.sha256
+    assert kept.report["abstinence"] == outcomes_or_why(study, now, None)
+    again = compare(study) | {"abstinence": kept.report["abstinence"]}
+    assert digest(again) == kept.sha256
     event = AuditEvent.objects.get(action="comparison.frozen")
     assert event.after == {"sha256": kept.sha256}
     assert (event.door, event.is_closed) == ("command", True)

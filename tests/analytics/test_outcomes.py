@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from analytics import plan, plans
 from analytics.abstinence import ScheduledTest, abstinence, difference_of_means
+from analytics.coupling import estimate_couplings
+from analytics.freezing import freeze
 from analytics.outcomes import OutcomesImpossible, outcomes
 from analytics.outcomes_by_arm import ArmTable, Person, beside_reference, together
 from analytics.outcomes_wording import sentences
@@ -19,6 +21,7 @@ from analytics.survival import Risks, cox
 from ema import audit
 from ema.models import Allocation, Arm, Participant, Study, UrineTest
 from tests import trial
+from tests.analytics.answers import make_trial
 from tests.analytics.test_pages import signed_in
 from tests.real_data import real_data
 
@@ -241,6 +244,19 @@ def test_a_page_without_results_says_so(study: Study) -> None:
     page = signed_in(study, "statistician").get(PAGE)
     assert page.status_code == 200
     assert "No urine test of study" in page.content.decode()
+
+
+def test_a_frozen_comparison_keeps_the_outcomes_with_it() -> None:
+    study = make_trial()
+    for number, person in enumerate(study.participants.order_by("code")):
+        since = Allocation.objects.get(participant=person).allocated_at
+        assert since is not None
+        give(person, since.date(), "-+-o" if number % 3 else "----")
+    estimate_couplings(timezone.now())
+    made = freeze(study, audit.COMMAND, timezone.now())
+    UrineTest.objects.all().delete()
+    page = signed_in(study, "statistician").get(f"/studies/relief/comparison/frozen/{made.pk}/")
+    assert "Share without a lapse" in page.content.decode()
 
 
 @pytest.mark.parametrize("role", ["coordinator", "investigator"])
