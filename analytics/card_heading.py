@@ -55,7 +55,7 @@ def _estimand(plan: Plan, pair: Pair) -> str:
     there = " (the slope at that mean, beside its square)" if plan.quadratic else ""
     compared = "compared between arms as allocated. A negative difference means a weaker coupling."
     if plan.design == CROSSOVER:
-        compared = compared.replace("arms as", "treatments, in the sequences")
+        compared = compared.replace("arms as", "treatments, in sequences as")
     if plan.baseline_phase:
         compared = (
             f"its change from phase {plan.baseline_phase} to the phases after is compared between "

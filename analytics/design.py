@@ -158,7 +158,10 @@ class Units(NamedTuple):
 
 
 def summarise(design: Design) -> tuple[tuple[str, ...], Units, Summaries]:
-    """The terms that the data hold, in the design's order, and their summaries in units near 1."""
+    """The terms that the data hold, in the design's order, and their summaries in units near 1.
+
+    Raises ValueError, in words, where nothing is left over within participants.
+    """
     within = design.pairs
     spread = _Spread(design)
     columns = {name: spread.blocks(term) for name, term in design.fixed.items()}
@@ -167,6 +170,12 @@ def summarise(design: Design) -> tuple[tuple[str, ...], Units, Summaries]:
     sizes = np.array([np.sqrt(_dot(columns[name], columns[name]) / pairs) for name in kept])
     x = float(np.sqrt(within.ss_xx.sum() / pairs))
     residual, rest_y = spread.outcome()
+    if residual <= _DIRECTION * float(within.ss_residual.sum()):
+        raise ValueError(
+            f"every participant's few answers are fitted exactly by own terms of "
+            f"{', '.join((spread.x, *spread.others))}, so residual variation cannot be told: it "
+            "takes more answers of a participant"
+        )
     y = float(np.sqrt(residual / pairs))
     centre = float(within.n @ within.mean_y / pairs)
     origin = 0.0 if design.within else float(within.n @ within.mean_x / pairs)

@@ -165,6 +165,14 @@ def refuse_broken_reference(
         )
 
 
+def refuse_too_few_rows(rows: float, terms: Sequence[str]) -> None:
+    if rows <= len(terms):
+        raise ValueError(
+            f"{rows:.0f} usable answers are too few for the {len(terms)} terms {', '.join(terms)}: "
+            "it takes at least one more"
+        )
+
+
 def refuse_saturated(within: Within, level_terms: list[str], slope_terms: list[str]) -> None:
     """With as many participants as terms, a random effect cannot be told from the fixed ones."""
     people, movers = len(within.n), int(np.count_nonzero(within.ss_xx))

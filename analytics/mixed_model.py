@@ -28,6 +28,7 @@ from analytics.fixed_effects import (
     refuse_broken_reference,
     refuse_hopeless,
     refuse_saturated,
+    refuse_too_few_rows,
     within_arm_term,
 )
 from analytics.gram import Gram
@@ -243,6 +244,7 @@ def fit_design(design: Design) -> MixedModel:
     refuse_hopeless(replace(within, n=design.centred.counts))
     refuse_broken_reference(within, design.arm_of, design.arms)
     terms, units, summaries = summarise(design)
+    refuse_too_few_rows(summaries.n_rows, terms)
     refuse_saturated(within, *_levels_and_slopes(design, terms))
     criterion = minimise(summaries)
     own = np.stack([design.slope_on_predictor(term) for term in terms], axis=1)

@@ -46,7 +46,7 @@ GIVEN = {
     "estimated by REML, as known",
 }
 
-ALIKE = "; for this model people do not differ in their {}' effects, which CR2 alone allows for"
+ALIKE = "; for this model people do not differ {}; CR2 alone allows for it"
 
 
 @dataclass(frozen=True)
@@ -77,13 +77,19 @@ class Fitted:
     def given(self) -> str:
         """What the report's method is to add."""
         given = "".join(GIVEN[name] for name in self.remembered)
-        more = {"changes": self.plan.baseline_phase, "treatments": self.plan.design == CROSSOVER}
-        return given + "".join(ALIKE.format(name) for name, asked in more.items() if asked)
+        if self.plan.baseline_phase:
+            given += ALIKE.format("in how their coupling changes")
+        return given + (ALIKE.format("in what treatments do") if not self.is_of_arms else "")
+
+    @property
+    def is_of_arms(self) -> bool:
+        """Whether arms are what is compared, and not treatments within people."""
+        return self.plan.design == PARALLEL
 
     @property
     def is_parallel(self) -> bool:
         """Whether arms are compared in their couplings, not in changes, nor treatments."""
-        return not self.plan.baseline_phase and self.plan.design == PARALLEL
+        return not self.plan.baseline_phase and self.is_of_arms
 
     def named(self, text: str) -> str:
         """The engine's terms and sentences, in the plan's items."""

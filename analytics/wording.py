@@ -76,8 +76,10 @@ def _couplings(report: Mapping[str, Any]) -> str:
     predictor, outcome = report.get("predictor", "stress"), report.get("outcome", "craving")
     lagged = predictor.startswith("previous_")
     when = " at the prompt before" if lagged else ""
+    since = report.get("baseline_phase")
+    begins = f"After phase {since}, when" if since else "When"
     return (
-        f"When a person's {predictor.removeprefix('previous_')}{when} is one point above that "
+        f"{begins} a person's {predictor.removeprefix('previous_')}{when} is one point above that "
         f"person's own mean, their {outcome} is on average {_listed(told)} (95 % intervals in "
         "brackets)."
     )
@@ -131,6 +133,9 @@ def _difference(
     turned = ""
     if since is None and reference is not None and reference * (reference + one["difference"]) < 0:
         turned = ", so much that its direction is the opposite one"
+    if since:
+        way = down if high < 0 else up
+        return f"{between}: it changed towards a {way} one under {one['arm']}.{seen}"
     return f"{between}: it is {down if high < 0 else up} under {one['arm']}{turned}.{seen}"
 
 

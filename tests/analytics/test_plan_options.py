@@ -1,6 +1,7 @@
 """Options of a plan, through `manage.py compare --plan` on golden rows in the database."""
 
 import json
+from dataclasses import replace
 from io import StringIO
 from typing import Any
 
@@ -11,8 +12,11 @@ from django.utils import timezone
 
 from analytics.card_table import card_table
 from analytics.comparison import compare
+from analytics.design import Terms
 from analytics.figure_list import figures_of
-from analytics.mixed_model import Method, fit_mixed_model
+from analytics.fixed_effects import coupling_design, refuse_too_few_rows
+from analytics.gram import Gram
+from analytics.mixed_model import Method, fit_design, fit_mixed_model
 from analytics.models import AnalysisPlan
 from analytics.moments import Moments
 from analytics.plan import Plan, PlanRefused
@@ -25,7 +29,14 @@ from analytics.trial import ComparisonImpossible
 from analytics.wording import sentences
 from ema.audit import COMMAND
 from ema.models import Allocation, Arm, Participant, Response, Study
-from tests.analytics.answers import add_participant, add_prompt, answer, make_study, make_trial
+from tests.analytics.answers import (
+    add_participant,
+    add_prompt,
+    answer,
+    make_study,
+    make_trial,
+    pairs_drawn,
+)
 from tests.analytics.golden_trial import golden_rows, golden_trial
 from tests.analytics.test_agreement import golden, in_r
 
@@ -200,6 +211,8 @@ def test_a_difference_in_differences_is_that_of_lme4_and_clubsandwich() -> None:
     assert "stress_within * post * arm" in report["formula"]
     assert "change of the coupling since phase baseline under high" in " ".join(sentences(report))
     assert "Coupling in phase baseline and after" in card_table(report)
+    assert sentences(report)[0].startswith("After phase baseline, when a person's stress")
+    assert any("it changed towards a weaker one under low" in one for one in sentences(report))
     assert {one["attenuation"] for one in report["contrasts"]} == {None}
 
 
@@ -350,6 +363,49 @@ def test_a_treatment_that_nobody_answered_under_is_named() -> None:
     Response.objects.filter(participant__in=people).delete()
     with pytest.raises(CommandError, match="There are no usable answers under D"):
         crossed(study)
+
+
+def card_or_refusal(study: Study, **changes: Any) -> str:
+    try:
+        return card_table(told(study, **changes))
+    except CommandError as error:
+        return str(error)
+
+
+@pytest.mark.parametrize(("people", "prompts"), [(2, 3), (3, 4)])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"quadratic": True, "residuals": "ar1"},
+        {"lag": 1, "quadratic": True, "adjust_for": ("previous_outcome",), "residuals": "day"},
+        {"quadratic": True, "adjust_for": ("study_day", "weekday", "prompt_number")},
+    ],
+)
+def test_few_answers_for_many_terms_give_a_card_or_a_sentence(
+    changes: dict[str, Any], people: int, prompts: int
+) -> None:
+    study = make_study()
+    for arm in ("placebo", "clonidine"):
+        for i in range(people):
+            person = add_participant(study, f"{arm}{i}", arm)
+            answer(person, pairs_drawn(0.4, prompts, seed=i + people))
+    assert card_or_refusal(study, permutation_draws=99, **changes).endswith(".")
+
+
+def test_more_terms_than_answers_are_said_in_words() -> None:
+    design = coupling_design(
+        Gram.from_rows(
+            list("aaabbbccc"),
+            {"stress": np.array([1, 2, 4, 2, 5, 1, 3, 1, 4]), "craving": np.arange(9) % 4},
+        ).centred()
+    )
+    one = Terms(design.centred)
+    more = {f"@{place}": one.level(np.eye(3)[place]) for place in range(2)}
+    refuse_too_few_rows(9, tuple(design.fixed))
+    with pytest.raises(ValueError, match="3 usable answers are too few for the 3 terms"):
+        refuse_too_few_rows(3, tuple(design.fixed))
+    with pytest.raises(ValueError, match="3 participants are too few for the"):
+        fit_design(replace(design, fixed={**design.fixed, **more}))
 
 
 def test_sums_made_in_the_database_are_those_of_rows() -> None:
