@@ -132,10 +132,9 @@ def _moderated_at(report: Mapping[str, Any], plan: Plan, first_site: str) -> lis
 
 def _first_site(sources: Sources, fitted: Fitted) -> str:
     """The site that others are compared with as moderators: the first by code in the model."""
-    there = Participant.objects.filter(
-        study=sources.params["study"], code__in=fitted.model.participants
-    )
-    return str(there.order_by("site__code").values_list("site__code", flat=True)[0])
+    people = Participant.objects.filter(study=sources.params["study"])
+    site_of = dict(people.values_list("code", "site__code"))
+    return min(site_of[str(code)] for code in fitted.model.participants)
 
 
 def has_few_levels(item: StudyItem) -> bool:
