@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 Floats = NDArray[np.float64]
@@ -31,23 +31,36 @@ class Risks(NamedTuple):
     @classmethod
     def of(
         cls,
-        days: Sequence[int],
-        happened: Sequence[bool],
-        arms: Sequence[int],
+        days: ArrayLike,
+        happened: ArrayLike,
+        arms: ArrayLike,
         n_arms: int,
         strata: Sequence[str] | None = None,
     ) -> "Risks":
         """From a day, whether the event happened on it, and the arm's number, per participant."""
         time, event = np.asarray(days, dtype=float), np.asarray(happened, dtype=bool)
-        member = np.asarray(arms)[:, None] == np.arange(n_arms)
+        arm = np.asarray(arms)
         _, stratum = np.unique(strata or [""] * len(time), return_inverse=True)
-        found = np.unique(np.column_stack([stratum[event], time[event]]), axis=0)
-        at_risk, events = np.zeros((2, len(found), n_arms))
-        for place, (own, at) in enumerate(found):
-            here = stratum == own
-            at_risk[place] = member[here & (time >= at)].sum(axis=0)
-            events[place] = member[here & event & (time == at)].sum(axis=0)
-        return cls(found[:, 0], found[:, 1], at_risk, events)
+        found = []
+        for own in range(int(stratum.max(initial=-1)) + 1):
+            inside = stratum == own
+            at = np.unique(time[inside & event])
+            counts = np.zeros((2, len(at), n_arms))
+            for number in range(n_arms):
+                mine = inside & (arm == number)
+                counts[:, :, number] = _risks_at(at, time[mine], time[mine & event])
+            found.append(cls(np.full(len(at), float(own)), at, *counts))
+        if not found:
+            return cls(np.zeros(0), np.zeros(0), np.zeros((0, n_arms)), np.zeros((0, n_arms)))
+        return cls(*(np.concatenate(parts) for parts in zip(*found, strict=True)))
+
+
+def _risks_at(at: Floats, until: Floats, events: Floats) -> tuple[Floats, Floats]:
+    """How many are still at risk, and how many have the event, at each of these times."""
+    until, events = np.sort(until), np.sort(events)
+    at_risk = len(until) - np.searchsorted(until, at, side="left")
+    happen = np.searchsorted(events, at, side="right") - np.searchsorted(events, at, side="left")
+    return at_risk.astype(np.float64), happen.astype(np.float64)
 
 
 class Curve(NamedTuple):
