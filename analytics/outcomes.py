@@ -5,21 +5,22 @@ arms are hidden (`ema.access.access_comparison`). Days count from allocation; in
 arms to compare, from enrolment. docs/outcomes.md says what every number is.
 """
 
-from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
-from zoneinfo import ZoneInfo
+
+import numpy as np
 
 from analytics import plan as plan_documents
 from analytics import plans
-from analytics.abstinence import IN_A_ROW, ScheduledTest, abstinence
+from analytics.abstinence import IN_A_ROW
+from analytics.many_calendars import calendars
 from analytics.models import AnalysisPlan, Coupling
-from analytics.outcomes_by_arm import ArmTable, Person, alone, beside_reference, together
+from analytics.outcomes_by_arm import ArmTable, alone, beside_reference, together
 from analytics.plan import STANDARD
 from analytics.software import software
-from ema.models import Allocation, Arm, Participant, Study, UrineTest
+from analytics.urine_rows import Followed, followed
+from ema.models import Arm, Study
 from ema.urine import DAY, MOST_DAYS_OFF
 
 DEFINITION = (
@@ -48,14 +49,16 @@ def outcomes(
     plan = stored.plan if stored else STANDARD
     counts = plan.missed_after_dropout_counts
     groups = _groups(study)
-    enrolled = list(_enrolled(study, groups))
-    table = _table(groups, enrolled, counts)
-    if not table.people:
-        raise OutcomesImpossible(_nothing_known(study, enrolled))
-    other = _table(groups, enrolled, not counts)
+    everybody = followed(study, groups)
+    table = _table(groups, everybody, counts)
+    if not table.held:
+        raise OutcomesImpossible(_nothing_known(study, everybody))
+    other = _table(groups, everybody, not counts)
     is_exploratory, notes = plans.notes_on(stored, study)
-    missing = list(_overdue(enrolled, now))
+    missing = list(_overdue(groups, everybody, now))
     since = "allocation" if groups[0] is not None else "enrolment"
+    contrasts = beside_reference(table, missing)
+    differs = other.calendars.differ_from(table.calendars)
     report = {
         "study": study.slug,
         "plan": {
@@ -68,17 +71,18 @@ def outcomes(
         "notes": notes,
         "definition": f"{DEFINITION.format(since)} {AFTER_DROPOUT[counts]}",
         "missed_after_dropout_counts": counts,
-        "arms": alone(table, Counter(one.arm for one in enrolled)),
-        "contrasts": beside_reference(table, missing),
+        "arms": alone(table, np.bincount(everybody.arm, minlength=len(groups)).tolist()),
+        "contrasts": contrasts,
         "tests": together(table, missing),
         "other_rule": {
             "missed_after_dropout_counts": not counts,
-            "contrasts": beside_reference(other, []),
+            "differs": differs,
+            "contrasts": beside_reference(other, []) if differs else contrasts,
         },
         "warnings": missing,
         "software": software(),
     }
-    return report | ({"participants": _beside_coupling(table)} if participants else {})
+    return report | ({"participants": _beside_coupling(table, everybody)} if participants else {})
 
 
 def outcomes_or_why(study: Study, now: datetime, stored: AnalysisPlan | None) -> dict[str, Any]:
@@ -89,9 +93,9 @@ def outcomes_or_why(study: Study, now: datetime, stored: AnalysisPlan | None) ->
         return {"impossible": str(error)}
 
 
-def _beside_coupling(table: ArmTable) -> list[dict[str, Any]]:
-    """Everybody's abstinence beside their own coupling, where that is estimated."""
-    own = Coupling.objects.filter(participant__in=[one.participant for one in table.people])
+def _beside_coupling(table: ArmTable, everybody: Followed) -> list[dict[str, Any]]:
+    """Everybody's abstinence beside their own coupling, where that is estimated; by code."""
+    own = Coupling.objects.filter(participant__in=everybody.keys.tolist())
     slopes = {
         participant: (slope, reliability)
         for participant, slope, reliability in own.values_list(
@@ -99,21 +103,21 @@ def _beside_coupling(table: ArmTable) -> list[dict[str, Any]]:
         )
     }
     rows = []
-    for one in table.people:
-        slope, reliability = slopes.get(one.participant, (None, None))
+    for person, one in zip(table.calendars.person.tolist(), table.calendars.each(), strict=True):
+        slope, reliability = slopes.get(int(everybody.keys[person]), (None, None))
         rows.append(
             {
-                "participant": one.code,
-                "arm": table.arms[one.arm],
-                "longest_abstinence": one.outcome.longest_abstinence,
-                "lapse_day": one.outcome.lapse_day,
-                "relapse_day": one.outcome.relapse_day,
-                "last_day": one.outcome.last_day,
+                "participant": everybody.codes[person],
+                "arm": table.arms[int(everybody.arm[person])],
+                "longest_abstinence": one["longest_abstinence"],
+                "lapse_day": one["lapse_day"],
+                "relapse_day": one["relapse_day"],
+                "last_day": one["last_day"],
                 "shrunken_slope": slope,
                 "reliability": reliability,
             }
         )
-    return rows
+    return sorted(rows, key=lambda row: str(row["participant"]))
 
 
 def _groups(study: Study) -> list[str | None]:
@@ -130,77 +134,31 @@ def _groups(study: Study) -> list[str | None]:
     return [reference[0], *(arm.key for arm in arms if not arm.is_reference)]
 
 
-@dataclass(frozen=True)
-class Enrolled:
-    """Who is followed from which day on: that of allocation, or without arms that of enrolment.
-
-    `dropped_out_on` is the day of withdrawal since then, None for who did not withdraw.
-    """
-
-    pk: int
-    code: str
-    arm: str | None
-    stratum: str
-    began_on: date
-    dropped_out_on: int | None
-
-    @classmethod
-    def of(cls, person: Participant, arm: str | None, stratum: str, began_on: date) -> "Enrolled":
-        left = person.withdrawn_at
-        days = (_local(person, left) - began_on).days if left else None
-        return cls(person.pk, person.code, arm, stratum, began_on, days)
-
-
-def _local(person: Participant, at: datetime) -> date:
-    return at.astimezone(ZoneInfo(person.zone)).date()
-
-
-def _enrolled(study: Study, groups: list[str | None]) -> Iterator[Enrolled]:
-    if groups[0] is None:
-        for everybody in Participant.objects.filter(study=study).order_by("code"):
-            yield Enrolled.of(everybody, None, "", everybody.enrolled_on)
-        return
-    spent = Allocation.objects.filter(study=study, participant__isnull=False)
-    for slot in spent.select_related("participant", "arm").order_by("participant__code"):
-        person = slot.participant
-        if person is not None and slot.allocated_at is not None:
-            yield Enrolled.of(person, slot.arm.key, slot.stratum, _local(person, slot.allocated_at))
-
-
-def _table(groups: list[str | None], enrolled: list[Enrolled], counts: bool) -> ArmTable:
+def _table(groups: list[str | None], everybody: Followed, counts: bool) -> ArmTable:
     """Everybody with a known result after day 0."""
-    known: dict[int, list[tuple[date, str]]] = defaultdict(list)
-    rows = UrineTest.objects.filter(participant__in=[one.pk for one in enrolled]).exclude(result="")
-    for participant, due_on, result in rows.values_list("participant_id", "due_on", "result"):
-        known[participant].append((due_on, result))
-    people = []
-    for one in enrolled:
-        found = abstinence(
-            (ScheduledTest((on - one.began_on).days, result) for on, result in known[one.pk]),
-            dropped_out_on=one.dropped_out_on,
-            missed_after_dropout_counts=counts,
-        )
-        if found is not None:
-            people.append(Person(one.pk, one.code, groups.index(one.arm), one.stratum, found))
-    return ArmTable(groups, people)
+    found = calendars(everybody.tests, everybody.dropped_out_on, missed_after_dropout_counts=counts)
+    strata = [everybody.strata[person] for person in found.person]
+    return ArmTable(groups, found, everybody.arm[found.person], strata)
 
 
-def _overdue(enrolled: list[Enrolled], now: datetime) -> Iterator[str]:
+def _overdue(groups: list[str | None], everybody: Followed, now: datetime) -> Iterator[str]:
     """Open tests that can hardly get a sample any more: leaving them out flatters abstinence."""
-    arm_of = {one.pk: one.arm for one in enrolled}
-    long_ago = now.date() - MOST_DAYS_OFF * DAY
-    open_tests = UrineTest.objects.filter(participant__in=arm_of, result="", due_on__lt=long_ago)
-    by_arm = Counter(arm_of[each] for each in open_tests.values_list("participant", flat=True))
-    if by_arm:
-        named = ", ".join(f"{n} {f'under {arm}' if arm else 'in all'}" for arm, n in by_arm.items())
+    overdue = everybody.still_open(now.date() - MOST_DAYS_OFF * DAY)
+    arms = everybody.arm[everybody.tests.person[overdue]]
+    named = ", ".join(
+        f"{n} {f'under {arm}' if arm else 'in all'}"
+        for arm, n in zip(groups, np.bincount(arms, minlength=len(groups)), strict=True)
+        if n
+    )
+    if named:
         yield (
             f"Open tests due more than {MOST_DAYS_OFF} days ago: {named}. They are left out until "
             "a result is entered; a missed test that nobody entered makes abstinence look longer."
         )
 
 
-def _nothing_known(study: Study, enrolled: list[Enrolled]) -> str:
-    if not enrolled:
+def _nothing_known(study: Study, everybody: Followed) -> str:
+    if not everybody.codes:
         return f"No participant of study {study} is allocated to an arm yet."
     if not study.urine_weekdays:
         return f"Study {study} schedules no urine tests: its urine weekdays are empty."

@@ -4,16 +4,17 @@ Hazard ratios are Cox's (Efron ties) of one arm to the reference; below 1 means 
 later. Numbers that the data do not hold are null, with a sentence among the `missing`.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from scipy import stats
 
-from analytics.abstinence import Abstinence, difference_of_means
+from analytics.abstinence import difference_of_means
 from analytics.card_attempts import attempt
+from analytics.many_calendars import Calendars, Ints
 from analytics.survival import (
     ChiSquare,
     CoxFit,
@@ -31,72 +32,64 @@ EVENTS = ("lapse", "relapse")
 RISK_STEPS = 6  # the number at risk is said at about so many days
 
 
-class Person(NamedTuple):
-    """A participant's outcome; `arm` is the number of the arm."""
-
-    participant: int
-    code: str
-    arm: int
-    stratum: str
-    outcome: Abstinence
-
-    def until(self, event: str) -> tuple[int, bool]:
-        """Day of the event or of censoring, and whether it was the event."""
-        if event == "lapse":
-            return self.outcome.until_lapse()
-        return self.outcome.until_relapse()
-
-
 @dataclass(frozen=True)
 class ArmTable:
-    """The arms, the reference first (one nameless group without), and everybody in them."""
+    """The arms, the reference first (one nameless group without), and what their tests say.
+
+    `arm` and `strata` are those of the calendars' participants, an arm being its place in `arms`.
+    """
 
     arms: Sequence[str | None]
-    people: Sequence[Person]
+    calendars: Calendars
+    arm: Ints
+    strata: Sequence[str]
+    counted: dict[object, Risks] = field(default_factory=dict, repr=False, compare=False)
 
-    def of(self, arm: int) -> list[Person]:
-        return [one for one in self.people if one.arm == arm]
+    def of(self, arm: int) -> Calendars:
+        return self.calendars.where(self.arm == arm)
 
     def risks(self, event: str, arms: Sequence[int], stratified: bool = False) -> Risks:
-        """Of some arms, numbered by their place among these."""
-        chosen = [one for one in self.people if one.arm in arms]
-        days, happened = zip(*(one.until(event) for one in chosen), strict=True)
-        return Risks.of(
-            days,
-            happened,
-            [list(arms).index(one.arm) for one in chosen],
-            len(arms),
-            [one.stratum for one in chosen] if stratified else None,
-        )
+        """Of some arms (ascending), numbered by their place among these; counted once."""
+        asked = (event, *arms, stratified)
+        if asked not in self.counted:
+            self.counted[asked] = self._count(event, arms, stratified)
+        return self.counted[asked]
+
+    def _count(self, event: str, arms: Sequence[int], stratified: bool) -> Risks:
+        chosen = np.isin(self.arm, arms)
+        days, happened = self.calendars.where(chosen).until(event)
+        place = np.searchsorted(arms, self.arm[chosen])
+        strata = [self.strata[at] for at in np.flatnonzero(chosen).tolist()] if stratified else None
+        return Risks.of(days, happened, place, len(arms), strata)
 
     @property
     def held(self) -> list[int]:
         """Arms in which anybody has a known result."""
-        return sorted({one.arm for one in self.people})
+        return [int(arm) for arm in np.unique(self.arm)]
 
     @property
     def is_stratified(self) -> bool:
-        return len({one.stratum for one in self.people}) > 1
+        return len(set(self.strata)) > 1
 
 
-def alone(table: ArmTable, enrolled: Mapping[str | None, int]) -> list[dict[str, Any]]:
+def alone(table: ArmTable, members: Sequence[int]) -> list[dict[str, Any]]:
     """Each arm by itself: counts, longest abstinence, time to lapse and relapse."""
     return [
         {
             "arm": arm,
-            "n": enrolled.get(arm, 0),
-            "n_with_tests": len(people := table.of(number)),
-            "n_tests": sum(one.outcome.n_tests for one in people),
-            "n_positive": sum(one.outcome.n_positive for one in people),
-            "n_missed": sum(one.outcome.n_missed for one in people),
-            "longest_abstinence": _spread([one.outcome.longest_abstinence for one in people]),
-            **{event: _time_to(table, number, event) if people else None for event in EVENTS},
+            "n": members[number],
+            "n_with_tests": (n := len((own := table.of(number)).person)),
+            "n_tests": int(own.n_tests.sum()),
+            "n_positive": int(own.n_positive.sum()),
+            "n_missed": int(own.n_missed.sum()),
+            "longest_abstinence": _spread(own.longest_abstinence),
+            **{event: _time_to(table, number, event) if n else None for event in EVENTS},
         }
         for number, arm in enumerate(table.arms)
     ]
 
 
-def _spread(days: Sequence[int]) -> dict[str, float | None]:
+def _spread(days: Ints) -> dict[str, float | None]:
     """Mean days, standard deviation and standard error of the mean."""
     values = np.array(days, dtype=float)
     mean = float(values.mean()) if len(values) else None
@@ -105,12 +98,11 @@ def _spread(days: Sequence[int]) -> dict[str, float | None]:
 
 
 def _time_to(table: ArmTable, arm: int, event: str) -> dict[str, Any]:
-    people = table.of(arm)
-    days, happened = zip(*(one.until(event) for one in people), strict=True)
+    days, happened = table.of(arm).until(event)
     curve = kaplan_meier(table.risks(event, [arm]), 0)
     return {
-        "n": sum(happened),
-        "share": sum(happened) / len(people),
+        "n": int(happened.sum()),
+        "share": float(happened.mean()),
         "median": curve.median,
         "median_interval": list(curve.median_interval),
         "curve": {
@@ -119,16 +111,14 @@ def _time_to(table: ArmTable, arm: int, event: str) -> dict[str, Any]:
             "low": curve.low,
             "high": curve.high,
         },
-        "at_risk": [
-            {"day": day, "n": sum(until >= day for until in days)} for day in _round_days(table)
-        ],
-        "last_day": max(days),
+        "at_risk": [{"day": day, "n": int((days >= day).sum())} for day in _round_days(table)],
+        "last_day": int(days.max()),
     }
 
 
 def _round_days(table: ArmTable) -> list[int]:
     """Days at which the number at risk is said, the same for all arms: whole weeks."""
-    last = max(one.outcome.last_day for one in table.people)
+    last = int(table.calendars.last_day.max())
     step = 7 * max(1, round(last / 7 / RISK_STEPS))
     return list(range(0, last + 1, step))
 
@@ -154,9 +144,7 @@ def beside_reference(table: ArmTable, missing: list[str]) -> list[dict[str, Any]
 
 
 def _longer_by(table: ArmTable, arm: int, missing: list[str]) -> dict[str, Any] | None:
-    one, reference = (
-        [person.outcome.longest_abstinence for person in table.of(each)] for each in (arm, 0)
-    )
+    one, reference = (table.of(each).longest_abstinence for each in (arm, 0))
     found = attempt(
         f"The difference of longest abstinence under {table.arms[arm]}",
         lambda: difference_of_means(one, reference),

@@ -103,6 +103,7 @@ class TestsByEvent(serializers.Serializer[Any]):
 
 class OtherRule(serializers.Serializer[Any]):
     missed_after_dropout_counts = serializers.BooleanField()
+    differs = serializers.BooleanField(help_text="Whether anybody's outcome is another by it.")
     contrasts = OutcomesBeside(many=True)
 
 

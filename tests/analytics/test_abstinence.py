@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from analytics import simulation
 from analytics.abstinence import RESULTS, Abstinence, ScheduledTest, abstinence, difference_of_means
+from analytics.many_calendars import STAYED, Scheduled, calendars
 from analytics.survival import Risks, cox, kaplan_meier, log_rank
 from tests.real_data import ROOT, real_data
 
@@ -151,6 +153,35 @@ def test_a_difference_that_cannot_be_made_is_refused_in_words(
 ) -> None:
     with pytest.raises(ValueError, match=why):
         difference_of_means(group, reference)
+
+
+# --- many at once -------------------------------------------------------------------------
+
+DUE = st.tuples(st.integers(0, 4), st.integers(-3, 60), st.integers(0, 2))
+GONE = st.lists(st.one_of(st.none(), st.integers(0, 50)), min_size=5, max_size=5)
+
+
+@given(st.lists(DUE, max_size=60, unique_by=lambda due: due[:2]), GONE, st.booleans())
+def test_many_calendars_at_once_say_what_each_says_alone(
+    due: list[tuple[int, int, int]], gone: list[int | None], counts: bool
+) -> None:
+    tests = Scheduled(*np.array(due, dtype=np.int64).reshape(-1, 3).T)
+    left = np.array([STAYED if day is None else day for day in gone])
+    found = calendars(tests, left, missed_after_dropout_counts=counts)
+    alone = {
+        person: one
+        for person in range(5)
+        if (
+            one := abstinence(
+                [ScheduledTest(day, RESULTS[result]) for own, day, result in due if own == person],
+                dropped_out_on=gone[person],
+                missed_after_dropout_counts=counts,
+            )
+        )
+    }
+    assert found.person.tolist() == list(alone)
+    for row, one in zip(found.each(), alone.values(), strict=True):
+        assert row == {"person": row["person"]} | asdict(one)
 
 
 # --- CTN-0027: 1,269 participants, one test a week ----------------------------------------

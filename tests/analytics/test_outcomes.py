@@ -6,6 +6,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
 from django.utils import timezone
@@ -14,8 +15,9 @@ from analytics import plan, plans
 from analytics.abstinence import ScheduledTest, abstinence, difference_of_means
 from analytics.coupling import estimate_couplings
 from analytics.freezing import freeze
+from analytics.many_calendars import STAYED, Scheduled, calendars
 from analytics.outcomes import OutcomesImpossible, outcomes
-from analytics.outcomes_by_arm import ArmTable, Person, beside_reference, together
+from analytics.outcomes_by_arm import ArmTable, beside_reference, together
 from analytics.outcomes_wording import sentences
 from analytics.survival import Risks, cox
 from ema import audit
@@ -129,6 +131,7 @@ def test_the_plan_decides_about_tests_missed_after_drop_out(study: Study) -> Non
     assert one_arm(strict, "clonidine")["lapse"]["n"] == 3
     assert one_arm(kind, "clonidine")["lapse"]["n"] == 2
     assert strict["other_rule"]["contrasts"] == kind["contrasts"]
+    assert strict["other_rule"]["differs"]
     assert kind["exploratory"]
 
 
@@ -175,15 +178,11 @@ def test_an_arm_without_results_is_named_and_left_out(study: Study) -> None:
 
 
 def test_a_study_of_one_arm_has_a_curve_and_no_contrast(study: Study) -> None:
-    everybody = ArmTable(
-        [None], [Person(1, "a", 0, "", _outcome("-+")), Person(2, "b", 0, "", _outcome("--"))]
-    )
+    tests = Scheduled(*np.array([(0, 7, 0), (0, 14, 1), (1, 7, 0), (1, 14, 0)]).T)
+    found = calendars(tests, np.full(2, STAYED), missed_after_dropout_counts=True)
+    everybody = ArmTable([None], found, np.zeros(2, dtype=np.int64), ["", ""])
     assert beside_reference(everybody, []) == []
     assert together(everybody, []) == {"lapse": None, "relapse": None}
-
-
-def _outcome(signs: str) -> Any:
-    return abstinence([ScheduledTest(7 * k, SIGNS[s]) for k, s in enumerate(signs, 1)])
 
 
 def test_three_arms_are_each_set_beside_the_reference(study: Study) -> None:
