@@ -14,7 +14,7 @@ from analytics.companion_rows import fit_rows
 from analytics.fixed_effects import WITHIN, within_arm_term
 from analytics.gram import units_of
 from analytics.ordinal import LevelCounts, fit_ordinal
-from analytics.plan_model import Fitted, Level
+from analytics.plan_model import Fitted
 from analytics.wording import percent
 
 MANY_AT_FLOOR, FLOORS_APART = 0.20, 0.10
@@ -89,22 +89,12 @@ def odds_in_words(report: Mapping[str, Any]) -> str:
 
 
 def odds_of_any(
-    levels: Sequence[Level], x_scale: float, arm_of: Arms, reference: str | None
+    counts: Counts, x_scale: float, arm_of: Arms, reference: str | None
 ) -> dict[str, Any]:
     """The odds of any of the outcome per point of the predictor, by arm.
 
     Raises ValueError, in words, where the data hold none.
     """
-    cells = sorted(each for each in levels if arm_of is None or each.participant in arm_of)
-    people = sorted({each.participant for each in cells})
-    place = {code: number for number, code in enumerate(people)}
-    counts = Counts(
-        tuple(people),
-        np.array([place[each.participant] for each in cells], dtype=np.int64),
-        np.array([each.predictor for each in cells], dtype=np.float64),
-        np.array([each.n for each in cells], dtype=np.int64),
-        np.array([each.above_floor for each in cells], dtype=np.int64),
-    )
     model = fit_companion(counts, arm_of, reference, x_scale=x_scale)
     return {"kind": ANY} | _told(model, (arm_of or {}).values(), reference)
 

@@ -1,13 +1,15 @@
 """Sums that a card needs beside those of its model, in one statement each. Blind."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import product
 from typing import Any
 
 import numpy as np
 
 from analytics.card_floor import Given
+from analytics.companion import Counts
 from analytics.gram import product_of
+from analytics.plan_model import Level
 from analytics.plan_sums import Sources, rows_of, whole_sums
 from analytics.residuals import RowSums
 from analytics.summing import Sums
@@ -48,6 +50,20 @@ def given_levels(sources: Sources) -> list[Given]:
         outcome=columns[sources.outcome],
     )
     return [Given(*row) for row in rows_of(statement, sources.params)]
+
+
+def counts_of(levels: Iterable[Level]) -> Counts:
+    """The companion's table."""
+    cells = sorted(levels)
+    people = sorted({each.participant for each in cells})
+    place = {code: number for number, code in enumerate(people)}
+    return Counts(
+        tuple(people),
+        np.array([place[each.participant] for each in cells], dtype=np.int64),
+        np.array([each.predictor for each in cells], dtype=np.float64),
+        np.array([each.n for each in cells], dtype=np.int64),
+        np.array([each.above_floor for each in cells], dtype=np.int64),
+    )
 
 
 def alike_rows(sources: Sources, few: bool) -> tuple[list[str], list[tuple[Any, ...]]]:

@@ -23,9 +23,10 @@ from analytics.ordinal import MOST_LEVELS
 from analytics.plan import Plan
 from analytics.plan_fields import BASELINE, CROSSOVER, MOMENT, SITE
 from analytics.plan_model import Fitted, Pair, in_items
-from analytics.plan_sums import Counted, Sources
+from analytics.plan_sums import Sources
 from analytics.software import software
 from analytics.trial import Trial
+from analytics.usable import Usable
 from analytics.wording import p_in_words
 from ema.models import Participant
 
@@ -33,8 +34,7 @@ from ema.models import Participant
 def add_surroundings(
     report: dict[str, Any],
     fitted: Fitted,
-    sources: Sources,
-    counted: Counted,
+    usable: Usable,
     trial: Trial,
     missing: list[str],
     *,
@@ -45,11 +45,12 @@ def add_surroundings(
     The companion is fitted where the floor is suspected, where the outcome has few levels, and
     where it is asked for.
     """
-    apart, own = (sources.by_period, trial.by_period) if trial.order else (sources, trial)
-    add_shares(report, apart, plan_sums.count(apart) if trial.order else counted, own)
+    sources = usable.sources
+    apart, own = (Usable(sources.by_period), trial.by_period) if trial.order else (usable, trial)
+    add_shares(report, apart, own)
     ranges, scales = plan_sums.ranges_of(sources), sources.scales()
-    rows = card_sums.row_sums_of(sources, [low for low, _ in ranges])
-    there = card_sums.row_sums_of(apart, [low for low, _ in ranges]) if trial.order else rows
+    rows = usable.row_sums([low for low, _ in ranges])
+    there = apart.row_sums([low for low, _ in ranges]) if trial.order else rows
     report["levels"] = by_level(there, sources.outcome, ranges, scales, own.groups, own.arm_of)
     groups = trial.groups if fitted.model.arm_of else [None]
     report["diagnostics"] = diagnostics(
@@ -59,7 +60,7 @@ def add_surroundings(
     report["companion"] = None
     if near_floor or companion or has_few_levels(sources.items[sources.outcome]):
         report["companion"] = attempt(
-            "The companion model", lambda: _companion(fitted, sources, trial), missing
+            "The companion model", lambda: _companion(fitted, usable, trial), missing
         )
     warned = [beside_companion(near_floor, report)] if near_floor else []
     warned += [*_left_out(report, trial), *_curved(report)]
@@ -69,9 +70,10 @@ def add_surroundings(
     report["moderated_at"] = _moderated_at(report, sources.plan, _first_site(sources, fitted))
 
 
-def add_shares(report: dict[str, Any], sources: Sources, counted: Counted, trial: Trial) -> None:
+def add_shares(report: dict[str, Any], asked: Usable, trial: Trial) -> None:
     """To each arm: its prompts, its share at the outcome's ends, and its compliance."""
-    answered, usable = plan_sums.answered_prompts(sources), counted.usable
+    counted = asked.counted
+    answered, usable = plan_sums.answered_prompts(asked.sources), counted.usable
     for one, arm in zip(report["arms"], trial.groups, strict=True):
         codes = trial.members(arm, {**usable, **answered})
         n = sum(usable.get(code, 0) for code in codes)
@@ -144,11 +146,12 @@ def has_few_levels(item: StudyItem) -> bool:
     return 2 < (item.maximum - item.minimum) * item.scale + 1 <= MOST_LEVELS
 
 
-def _companion(fitted: Fitted, sources: Sources, trial: Trial) -> dict[str, Any]:
+def _companion(fitted: Fitted, usable: Usable, trial: Trial) -> dict[str, Any]:
     """Of any of the outcome; of a higher answer where it has few levels. ValueError in words.
 
     With terms beside those of the standard analysis it takes rows instead of a table of levels.
     """
+    sources = usable.sources
     scales, plan = sources.scales(), sources.plan
     few = has_few_levels(sources.items[sources.outcome])
     arms = scales[sources.predictor], trial.arm_of, trial.reference
@@ -159,7 +162,7 @@ def _companion(fitted: Fitted, sources: Sources, trial: Trial) -> dict[str, Any]
             return odds_with_terms(fitted, names, rows, scales, CUMULATIVE if few else ANY)
         if few:
             return odds_of_higher(card_sums.given_levels(sources), *arms)
-        return odds_of_any(plan_sums.levels_of(sources), *arms)
+        return odds_of_any(usable.counts(trial.arm_of), *arms)
     except ValueError as error:
         pair = Pair(sources.predictor, sources.outcome)
         raise ValueError(in_items(str(error), pair)) from error

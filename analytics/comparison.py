@@ -25,12 +25,13 @@ from analytics.plan_change import add_phases
 from analytics.plan_fields import CROSSOVER
 from analytics.plan_memory import memory_of
 from analytics.plan_model import Fitted, Pair, fit_plan
-from analytics.plan_sums import Counted, Sources
+from analytics.plan_sums import Sources
 from analytics.report import comparison_report
 from analytics.sensitivity import by_compliance
 from analytics.summing import Floats
 from analytics.traits import traits_of
 from analytics.trial import ComparisonImpossible, Trial, arms_named, sequences_of, trial_of
+from analytics.usable import Usable, usable_of
 from ema.models import Study
 
 
@@ -55,10 +56,10 @@ def compare(
         gram = gram.select([code for code in gram.participants if code in trial.arm_of])
     traits, gram = traits_of(study, plan, gram)
     fitted = _fit(plan, gram, sources, pair, trial, traits)
-    counted = plan_sums.count(sources)
+    usable = usable_of(study, sources)
     missing: list[str] = []
     report = heading(study, stored, plan, pair, fitted, trial) | _model(
-        fitted, plan, gram, sources, counted, trial, participants
+        fitted, plan, gram, usable, trial, participants
     )
     report["data_sha256"] = data_digest(gram, trial.arm_of)
     report["snapshot"] = newest_snapshot(study)
@@ -74,7 +75,7 @@ def compare(
         )
     if trial.order:
         add_treatments(report, trial.order, gram)
-    add_surroundings(report, fitted, sources, counted, trial, missing, companion=companion)
+    add_surroundings(report, fitted, usable, trial, missing, companion=companion)
     return report
 
 
@@ -149,17 +150,15 @@ def _model(
     fitted: Fitted,
     plan: Plan,
     gram: Gram,
-    sources: Sources,
-    counted: Counted,
+    usable: Usable,
     trial: Trial,
     participants: bool,
 ) -> dict[str, Any]:
     """What the model says, its terms in the plan's items."""
-    excluded = left_out(plan, counted, trial.arm_of, int(gram.n.sum()))
+    excluded = left_out(plan, usable.counted, trial.arm_of, int(gram.n.sum()))
     personal = None
     if participants:
-        scales = sources.scales()
-        x, y = sources.predictor, sources.outcome
+        scales, x, y = usable.sources.scales(), usable.sources.predictor, usable.sources.outcome
         personal = personal_couplings(_moments(gram), x_scale=scales[x], y_scale=scales[y])
     report = comparison_report(
         fitted.model, excluded=excluded, personal=personal, method=Method(plan.method)

@@ -2,19 +2,19 @@
 
 from collections.abc import Iterable
 
-from analytics import plan_sums
 from analytics.plan import STANDARD, Plan
 from analytics.plan_sums import Counted, Sources
 from analytics.trial import allocations
+from analytics.usable import Kept
 from ema.models import Study
 
 
 def excluded_responses(study: Study, *, by_arm: bool, summed: int) -> dict[str, int]:
     """Responses outside the standard analysis by the first reason, only those that occur.
 
-    `summed` pairs are in the model; usable ones beyond them arrived since the last estimate.
+    `summed` pairs are in the model; usable ones beyond them arrived meanwhile.
     """
-    counted = plan_sums.count(Sources(study, STANDARD))
+    counted = Kept(study, Sources(study, STANDARD)).counted
     allocated = set(allocations(study)) if by_arm else None
     return left_out(STANDARD, counted, allocated, summed)
 
@@ -33,5 +33,5 @@ def left_out(
         totals |= {"not_allocated": strangers} if strangers else {}
     if usable > summed:
         why = "not_yet_estimated" if plan.is_of_moments else "no_baseline"
-        totals[why] = usable - summed
+        totals[why] = totals.get(why, 0) + usable - summed
     return dict(sorted(totals.items()))

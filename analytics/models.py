@@ -3,6 +3,7 @@
 import uuid
 
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -12,9 +13,11 @@ from ema.models import Participant, Phase, Study
 
 
 class Moments(models.Model):
-    """Sums over the analysis rows of one participant in one phase: sufficient for every model.
+    """The analysis rows of one participant in one phase, and their sums. No arm here.
 
-    Integers in the items' own decimals, so any order of summing gives the same bits. No arm here.
+    The sums are sufficient for every model. Integers in the items' own decimals, so any order of
+    summing gives the same bits. The rows stand in the order of their prompts; `follows` says
+    whether the one before is of the prompt before on the same study day.
     """
 
     participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="moments")
@@ -25,6 +28,9 @@ class Moments(models.Model):
     sum_stress_stress = models.BigIntegerField()
     sum_stress_craving = models.BigIntegerField()
     sum_craving_craving = models.BigIntegerField()
+    stress = ArrayField(models.IntegerField())
+    craving = ArrayField(models.IntegerField())
+    follows = ArrayField(models.BooleanField())
     computed_at = models.DateTimeField()
 
     class Meta:
@@ -37,6 +43,32 @@ class Moments(models.Model):
 
     def __str__(self) -> str:
         return f"moments of {self.participant} in {self.phase}"
+
+
+class LeftOut(models.Model):
+    """How many responses of a participant are no analysis rows, by phase and first reason.
+
+    `phase` is empty for responses without a prompt. No arm here.
+    """
+
+    participant = models.ForeignKey(Participant, on_delete=models.CASCADE, related_name="left_out")
+    phase = models.ForeignKey(Phase, null=True, on_delete=models.CASCADE, related_name="left_out")
+    reason = models.CharField(max_length=40)
+    n = models.PositiveIntegerField()
+    computed_at = models.DateTimeField()
+
+    class Meta:
+        verbose_name_plural = "left out"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["participant", "phase", "reason"],
+                nulls_distinct=False,
+                name="a_reason_is_counted_once_in_a_phase",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.n} of {self.participant}: {self.reason}"
 
 
 class Coupling(models.Model):

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from django.db import connection
 
+from analytics.analysis_rows import BECAUSE, LARGEST
 from analytics.crossover import PERIOD, period_of
 from analytics.gram import Gram, product_of
 from analytics.items import StudyItem, items_of
@@ -29,7 +30,6 @@ from analytics.plan_fields import (
 )
 from analytics.plan_model import Level
 from analytics.summing import Floats
-from analytics.sums import IN_TIME, LARGEST
 from ema.models import Study
 from ema.models.questionnaire import AnalysisRole
 
@@ -42,12 +42,7 @@ _SAFE = 2**62
 JUDGED = """
 WITH judged AS (
     SELECT r.participant_id, p.phase_id, p.study_on, p.study_day, p.ordinal, {items},
-    CASE
-        WHEN r.trigger <> 'random' THEN 'self_initiated'
-        WHEN p.id IS NULL THEN 'unknown_prompt'
-        WHEN 'duplicate_prompt' = ANY(r.flags) THEN 'duplicate'
-        WHEN 'after_withdrawal' = ANY(r.flags) THEN 'after_withdrawal'
-        WHEN NOT {in_time} THEN 'late'
+    CASE {decided}
         WHEN p.phase_id <> ALL(%(phases)s) THEN 'other_phase'
         ELSE ''
     END AS because
@@ -199,7 +194,7 @@ class Sources:
         lagged = bool(self.plan.lag)
         return JUDGED.format(
             items=", ".join(self._item(number) for number, _ in enumerate(self.names)),
-            in_time=IN_TIME,
+            decided=BECAUSE,
             previous=", ".join(previous) if lagged else "0 AS none",
             window=WINDOW if lagged else "",
             missing=" ".join(f"WHEN {test} THEN '{why}'" for test, why in self._missing()),

@@ -11,19 +11,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from django.db import connection, transaction
 
+from analytics import left_out
+from analytics.analysis_rows import ANALYSIS_ROW
 from analytics.moments import Moments
 from ema import studies
 from ema.models import Study
 
 LATE_COMMITS = timedelta(seconds=60)  # received_at is known before the row can be seen
-LARGEST = 10_000_000  # stored units; sums of squares of 90,000 such answers still fit in 64 bits
-
-# `r` is a response, `p` the prompt it answers. Exactly these responses are analysis rows.
-IN_TIME = "r.completed_at_corrected <= p.expires_at"
-UNFLAGGED = "NOT r.flags && ARRAY['duplicate_prompt', 'after_withdrawal']::varchar[]"
-COMPLETE = "r.stress IS NOT NULL AND r.craving IS NOT NULL"
-SUMMABLE = " AND ".join(f"r.{x} BETWEEN -{LARGEST} AND {LARGEST}" for x in ("stress", "craving"))
-ANALYSIS_ROW = f"r.trigger = 'random' AND {IN_TIME} AND {UNFLAGGED} AND {COMPLETE} AND {SUMMABLE}"
 
 STALE = f"""
 SELECT participant.study_id, r.participant_id
@@ -45,21 +39,31 @@ INSERT INTO analytics_couplingprogress (id, covered_until) VALUES (1, %s)
 ON CONFLICT (id) DO UPDATE
 SET covered_until = greatest(analytics_couplingprogress.covered_until, excluded.covered_until)
 """
+ORDER = "study_on, ordinal, prompt_id"
 FRESH = f"""
 SELECT
-    p.participant_id, p.phase_id, count(*) AS n,
-    sum(r.stress) AS sum_stress, sum(r.craving) AS sum_craving,
-    sum(r.stress::bigint * r.stress) AS sum_stress_stress,
-    sum(r.stress::bigint * r.craving) AS sum_stress_craving,
-    sum(r.craving::bigint * r.craving) AS sum_craving_craving
-FROM ema_response r JOIN ema_prompt p ON p.id = r.prompt_id
-WHERE p.participant_id = ANY(%(participants)s) AND {ANALYSIS_ROW}
-GROUP BY p.participant_id, p.phase_id
+    participant_id, phase_id, count(*) AS n,
+    sum(stress) AS sum_stress, sum(craving) AS sum_craving,
+    sum(stress::bigint * stress) AS sum_stress_stress,
+    sum(stress::bigint * craving) AS sum_stress_craving,
+    sum(craving::bigint * craving) AS sum_craving_craving,
+    array_agg(stress ORDER BY {ORDER}) AS stress,
+    array_agg(craving ORDER BY {ORDER}) AS craving,
+    array_agg(follows ORDER BY {ORDER}) AS follows
+FROM (
+    SELECT p.participant_id, p.phase_id, p.study_on, p.ordinal, p.id AS prompt_id,
+        r.stress, r.craving, coalesce(lag(p.ordinal) OVER day = p.ordinal - 1, false) AS follows
+    FROM ema_response r JOIN ema_prompt p ON p.id = r.prompt_id
+    WHERE p.participant_id = ANY(%(participants)s) AND {ANALYSIS_ROW}
+    WINDOW day AS (PARTITION BY p.participant_id, p.phase_id, p.study_on ORDER BY p.ordinal, p.id)
+) AS analysis_row
+GROUP BY participant_id, phase_id
 """  # noqa: S608 - built from the constants above
 SUM = f"""
 INSERT INTO analytics_moments (
     participant_id, phase_id, n, sum_stress, sum_craving,
-    sum_stress_stress, sum_stress_craving, sum_craving_craving, computed_at
+    sum_stress_stress, sum_stress_craving, sum_craving_craving, stress, craving, follows,
+    computed_at
 )
 SELECT fresh.*, %(now)s FROM ({FRESH}) AS fresh
 ORDER BY participant_id, phase_id
@@ -70,6 +74,9 @@ ON CONFLICT (participant_id, phase_id) DO UPDATE SET
     sum_stress_stress = excluded.sum_stress_stress,
     sum_stress_craving = excluded.sum_stress_craving,
     sum_craving_craving = excluded.sum_craving_craving,
+    stress = excluded.stress,
+    craving = excluded.craving,
+    follows = excluded.follows,
     computed_at = excluded.computed_at
 WHERE analytics_moments.computed_at <= excluded.computed_at
 """  # noqa: S608 - built from the constants above
@@ -81,14 +88,20 @@ SUMS = (
     "sum_stress_craving",
     "sum_craving_craving",
 )
-_kept, _anew = (", ".join(f"{table}.{name}" for name in SUMS) for table in ("kept", "anew"))
+ROWS = ("stress", "craving", "follows")
+
+
+def _all(table: str, names: Sequence[str]) -> str:
+    return ", ".join(f"{table}.{name}" for name in names)
+
+
 DIFFERENT = f"""
-SELECT participant.code, phase.key, {_kept}, {_anew}
+SELECT participant.code, phase.key, {_all("kept", SUMS)}, {_all("anew", SUMS)}
 FROM (SELECT * FROM analytics_moments WHERE participant_id = ANY(%(participants)s)) AS kept
 FULL JOIN ({FRESH}) AS anew USING (participant_id, phase_id)
 JOIN ema_participant participant ON participant.id = participant_id
 JOIN ema_phase phase ON phase.id = phase_id
-WHERE ({_kept}) IS DISTINCT FROM ({_anew})
+WHERE ({_all("kept", SUMS + ROWS)}) IS DISTINCT FROM ({_all("anew", SUMS + ROWS)})
 ORDER BY participant.code, phase.position
 """  # noqa: S608 - built from the constants above
 FORGET = """
@@ -143,12 +156,41 @@ def cover(until: datetime) -> None:
 
 @transaction.atomic
 def sum_responses(participants: Sequence[int], *, now: datetime) -> None:
-    """Bring these participants' moments up to date; of two workers the later `now` stays."""
+    """Bring these participants' rows, sums and counts of what is left out up to date.
+
+    Of two workers the later `now` stays.
+    """
     chosen: dict[str, Any] = {"participants": list(participants), "now": now}
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL jit = off")
         cursor.execute(SUM, chosen)
         cursor.execute(FORGET, chosen)
+        cursor.execute(left_out.COUNT, chosen)
+        cursor.execute(left_out.FORGET, chosen)
+
+
+ARRIVED = """
+SELECT participant.code, arrived.n - coalesce(kept.n, 0) - coalesce(left_out.n, 0)
+FROM (SELECT participant_id, count(*) AS n FROM ema_response
+      WHERE participant_id = ANY(%(participants)s) GROUP BY 1) AS arrived
+JOIN ema_participant participant ON participant.id = arrived.participant_id
+LEFT JOIN (SELECT participant_id, sum(n)::bigint AS n FROM analytics_moments
+      WHERE participant_id = ANY(%(participants)s) GROUP BY 1) AS kept
+    ON kept.participant_id = arrived.participant_id
+LEFT JOIN (SELECT participant_id, sum(n)::bigint AS n FROM analytics_leftout
+      WHERE participant_id = ANY(%(participants)s) GROUP BY 1) AS left_out
+    ON left_out.participant_id = arrived.participant_id
+"""
+
+
+def waiting_responses(study: Study) -> dict[str, int]:
+    """How many responses no run has counted yet, by participant code; only those who have any."""
+    stale = stale_participants().get(study.pk)
+    if not stale:
+        return {}
+    with connection.cursor() as cursor:
+        cursor.execute(ARRIVED, {"participants": stale})
+        return {code: n for code, n in cursor.fetchall() if n > 0}
 
 
 WAITING = """
@@ -169,10 +211,14 @@ def waiting_participants(study: Study) -> set[int]:
 
 
 class Difference(NamedTuple):
-    """Sums of a participant in a phase that are not what the responses say; None: not there."""
+    """What is kept of a participant and not what the responses say; None: not there.
+
+    `where` is the phase, and of responses left out the reason too. Sums that are equal have rows
+    that differ.
+    """
 
     participant: str
-    phase: str
+    where: str
     kept: tuple[int, ...] | None
     anew: tuple[int, ...] | None
 
@@ -182,10 +228,17 @@ def differences(participants: Sequence[int]) -> list[Difference]:
     with connection.cursor() as cursor:
         cursor.execute(DIFFERENT, {"participants": list(participants)})
         rows = cursor.fetchall()
+        cursor.execute(left_out.DIFFERENT, {"participants": list(participants)})
+        counts = cursor.fetchall()
     size = len(SUMS)
     return [
-        Difference(code, phase, _sums(sums[:size]), _sums(sums[size:]))
+        Difference(code, f"phase {phase}", _sums(sums[:size]), _sums(sums[size:]))
         for code, phase, *sums in rows
+    ] + [
+        Difference(
+            code, f"{reason}{f' in phase {phase}' if phase else ''}", _sums([kept]), _sums([anew])
+        )
+        for code, phase, reason, kept, anew in counts
     ]
 
 

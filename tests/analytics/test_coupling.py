@@ -12,7 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from analytics.coupling import estimate_couplings
-from analytics.models import Coupling, Moments
+from analytics.models import Coupling, LeftOut, Moments
 from analytics.moments import Moments as Sums
 from analytics.personal import personal_couplings
 from analytics.tasks import estimate_couplings as task
@@ -284,6 +284,25 @@ def test_a_rebuild_tells_what_was_wrong_and_puts_it_right() -> None:
     assert "there are no responses for it" in said
     assert "every sum is equal" in rebuild("--check")
     assert stored(study)[0][:4] == before[0][:4]
+
+
+def test_a_rebuild_compares_rows_and_what_is_left_out_as_well() -> None:
+    study = make_trial(n=4)
+    someone = study.participants.get(code="P02")
+    respond(add_prompt(someone, 50), 1, 2, after=timedelta(hours=2))
+    estimate_couplings(timezone.now())
+    assert "every sum is equal" in rebuild("--check")
+    row = Moments.objects.get(participant__code="P01")
+    Moments.objects.filter(pk=row.pk).update(stress=row.stress[::-1])
+    LeftOut.objects.update(n=2)
+    someone.left_out.create(reason="self_initiated", n=1, computed_at=timezone.now())
+    with pytest.raises(CommandError, match="3 sums differ"):
+        rebuild("--check")
+    said = rebuild()
+    assert "P01, phase baseline: the sums" in said
+    assert "P02, late in phase baseline: (2,) is kept, the responses give (1,)" in said
+    assert "P02, self_initiated: (1,) is kept, there are no responses for it" in said
+    assert "every sum is equal" in rebuild("--check")
 
 
 def test_what_no_run_has_summed_is_no_difference() -> None:

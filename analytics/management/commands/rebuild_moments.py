@@ -67,9 +67,11 @@ def rebuild(study: Study, everybody: list[int]) -> None:
 
 def sentence(each: Difference) -> str:
     """One difference in words."""
-    where = f"{each.participant}, phase {each.phase}"
+    where = f"{each.participant}, {each.where}"
     if each.kept is None:
         return f"{where}: no sums are kept, the responses give {each.anew}."
     if each.anew is None:
         return f"{where}: {each.kept} is kept, there are no responses for it."
+    if each.kept == each.anew:
+        return f"{where}: the sums {each.kept} are right, the rows kept beside them are not."
     return f"{where}: {each.kept} is kept, the responses give {each.anew}."
