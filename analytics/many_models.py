@@ -166,11 +166,12 @@ def _start(designs: Designs) -> Floats:
 
 
 def slope_scores(designs: Designs, found: Criteria) -> Floats:
-    """The slope's element of Z'V⁻¹(y − Xβ̂) of everybody (M × P); see `permutation.scores_of`."""
+    """Everybody's efficient score of the slope (M × P); see `permutation.slope_scores`."""
     w = weights(designs, found.theta)[1]
     level = designs.level - _times(designs.on_level, found.beta)
     slope = designs.slope - _times(designs.on_slope, found.beta)
-    return np.asarray(w[1] * level + w[2] * slope)
+    foretold = (w[1].sum(axis=-1) / w[0].sum(axis=-1))[:, None]
+    return np.asarray(w[1] * level + w[2] * slope - foretold * (w[0] * level + w[1] * slope))
 
 
 def _choose(mask: Booleans, one: Floats, other: Floats) -> Floats:

@@ -88,7 +88,10 @@ def own_slopes(within: Within) -> tuple[Floats, Booleans]:
 def slope_scores(design: Design) -> Floats:
     """Everybody's score for a difference in coupling, from the model without one (length P).
 
-    Levels of the arms stay in the model; the score is the slope's element of Z'V⁻¹(y − Xβ̂).
+    Levels of the arms stay in the model. So within an arm the scores of levels, u0, add to zero,
+    and where levels and slopes go together the slopes' scores u1 (the elements of Z'V⁻¹(y − Xβ̂))
+    scatter more than their sums can. What u0 foretells of u1 is taken off, as in any efficient
+    score: u1 − (Σw01 / Σw00) u0, W = Z'V⁻¹Z. Sums within arms stay as they are.
     """
     without = {within_arm_term(arm) for arm in design.arms[1:]}
     fixed = {name: term for name, term in design.fixed.items() if name not in without}
@@ -96,10 +99,11 @@ def slope_scores(design: Design) -> Floats:
 
 
 def scores_of(model: MixedModel) -> Floats:
-    """The slope's element of Z'V⁻¹(y − Xβ̂) of each participant."""
+    """The slope's element of Z'V⁻¹(y − Xβ̂) of each participant, less what the level's foretells."""
     summaries, criterion = model.engine.summaries, model.engine.criterion
     _, w = weights(summaries, relative_covariance(criterion.theta))
-    return np.asarray(residuals(summaries, criterion.beta, w)[1][1])
+    level, slope = residuals(summaries, criterion.beta, w)[1]
+    return np.asarray(slope - w[1].sum() / w[0].sum() * level)
 
 
 class _Welch:

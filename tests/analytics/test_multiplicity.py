@@ -3,6 +3,7 @@
 import itertools
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from analytics.effect_sizes import (
     mean_reliability,
     standardised,
 )
+from analytics.fixed_effects import within_arm_term
 from analytics.mixed_model import Method, fit_design, fit_mixed_model
 from analytics.moments import Moments
 from analytics.multiplicity import (
@@ -35,10 +37,12 @@ from analytics.permutation import (
     slope_scores,
     sums_of,
 )
+from analytics.summaries import relative_covariance, residuals, weights
 from tests.analytics.test_agreement import GOLDEN, Trial
 
 REFERENCE = json.loads((GOLDEN / "multiplicity.json").read_text(encoding="utf-8"))
 TRIAL = Trial()
+DIFFERENCES = {within_arm_term(arm) for arm in TRIAL.design().arms[1:]}
 MODEL = fit_design(TRIAL.design())
 
 
@@ -222,6 +226,20 @@ def test_slopes_and_scores_find_a_planted_difference_and_agree() -> None:
     # Under the full model the arms' scores add to zero: there is nothing left to find.
     left = scores_of(MODEL)
     assert abs(left[high].sum()) < 1e-6 * np.abs(left).sum()
+
+
+def test_scores_are_rid_of_levels_and_their_sums_stay() -> None:
+    """The arms' levels are in the model: what goes along with them only hides a difference."""
+    design = TRIAL.design()
+    without = {name: term for name, term in design.fixed.items() if name not in DIFFERENCES}
+    model = fit_design(replace(design, fixed=without))
+    w = weights(model.engine.summaries, relative_covariance(model.engine.criterion.theta))[1]
+    level, slope = residuals(model.engine.summaries, model.engine.criterion.beta, w)[1]
+    scores = slope_scores(design)
+    for arm in design.arms:
+        here = np.array(TRIAL.arm_of) == arm
+        assert scores[here].sum() == pytest.approx(slope[here].sum(), abs=1e-6 * np.ptp(slope))
+    assert abs(np.corrcoef(scores, level)[0, 1]) < abs(np.corrcoef(slope, level)[0, 1])
 
 
 def test_what_cannot_be_shuffled_is_refused_in_words() -> None:
