@@ -1,24 +1,24 @@
 """Couple: each participant's own slope of craving on stress, kept current and kept blind.
 
-The periodic task finds the participants with responses newer than their coupling, sums their
-analysis rows (`analytics/sums.py`) and writes one `Coupling` each. Allocation and arms are never
-read: the shrunken slope leans on the whole study.
+The periodic task finds the participants with responses newer than their coupling, shares them out
+(`analytics/shards.py`), sums their analysis rows (`analytics/sums.py`) and writes one `Coupling`
+each. Allocation and arms are never read: the shrunken slope leans on the whole study.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.db import connection, transaction
 
-from analytics import sums
+from analytics import shards, sums
 from analytics.mixed_model import fit_mixed_model
 from analytics.moments import Label, Moments
 from analytics.personal import PersonalCoupling, personal_couplings
 from analytics.sums import Scales
 from ema.models import Participant, Study
 
-CHUNK = 2000  # participants summed in one transaction
+MOST_HELPERS = 7
 
 
 class Estimated(NamedTuple):
@@ -35,40 +35,66 @@ class Shrunken(NamedTuple):
     reliability: float | None
 
 
-def estimate_couplings(now: datetime) -> Estimated:
+def estimate_couplings(now: datetime, call: Callable[[], object] | None = None) -> Estimated:
     """Bring moments and couplings up to date with every response that has arrived.
 
-    Idempotent, and harmless when two workers run it at once. After a crash the next run finds
-    whatever this one left.
+    Idempotent, and harmless when workers run it at once. After a crash the next run finds whatever
+    this one left. `call` asks another worker to help; it is called once for every further shard.
     """
-    stale = sums.stale_participants()
-    for study in Study.objects.filter(pk__in=stale).order_by("pk"):
-        participants = stale[study.pk]
-        for start in range(0, len(participants), CHUNK):
-            sums.sum_responses(participants[start : start + CHUNK], now=now)
-        write_couplings(study, participants, now=now)
-    sums.cover(now)
+    stale = shards.share_out(now)
+    if call is not None:
+        for _ in range(min(shards.waiting() - 1, MOST_HELPERS)):
+            call()
+    work_off()
     return Estimated(len(stale), sum(map(len, stale.values())))
 
 
+def work_off() -> None:
+    """Sum shards as long as there are any, then write the couplings of their studies."""
+    while True:
+        while shards.sum_next():
+            pass
+        studies = Study.objects.filter(pk__in=shards.studies()).order_by("pk")
+        if all(finish(study) for study in studies):
+            return
+
+
 @transaction.atomic
-def write_couplings(study: Study, participants: Sequence[int], *, now: datetime) -> None:
-    """Couplings of these participants; everybody's shrunken slope, as the pooled model moved."""
-    with connection.cursor() as cursor:  # the last worker through this lock saw all moments
+def finish(study: Study) -> bool:
+    """Write the couplings of a study whose shards are summed; False where a worker left one."""
+    _alone(study)
+    summed = shards.summed(study.pk)
+    if summed is None:
+        return False
+    if summed.shards:
+        write_couplings(study, summed.until)
+        shards.clear(summed)
+    return True
+
+
+def _alone(study: Study) -> None:
+    """The last worker through this lock saw all moments."""
+    with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_advisory_xact_lock(hashtext('fourbeat.coupling'), %s)", [study.pk]
         )
+
+
+@transaction.atomic
+def write_couplings(study: Study, until: Mapping[int, datetime]) -> None:
+    """Couplings of these participants, whose responses are summed until then; everybody's shrunken
+    slope, as the pooled model moved."""
+    _alone(study)
     keys = dict(Participant.objects.filter(study=study).values_list("code", "pk"))
-    chosen = set(participants)
-    moments = sums.moments_of(study, also=[code for code, pk in keys.items() if pk in chosen])
+    moments = sums.moments_of(study, also=[code for code, pk in keys.items() if pk in until])
     scales = Scales.of(study)
     shrunken = pooled_slopes(moments, scales)
     rows = [
         _row(keys[str(own.participant)], own, shrunken.get(own.participant))
         for own in personal_couplings(moments, x_scale=scales.stress, y_scale=scales.craving)
     ]
-    _store([row for row in rows if row[0] in chosen], now=now)
-    _reshrink([row for row in rows if row[0] not in chosen])
+    _store([row for row in rows if row[0] in until], until)
+    _reshrink([row for row in rows if row[0] not in until])
 
 
 def pooled_slopes(moments: Moments, scales: Scales) -> Mapping[Label, Shrunken]:
@@ -101,7 +127,9 @@ _given = f"unnest({', '.join(f'%s::{kind}[]' for kind in COLUMNS.values())}) AS 
 _changes = ", ".join(f"{name} = excluded.{name}" for name in COLUMNS if name != "participant_id")
 STORE = f"""
 INSERT INTO analytics_coupling ({_names}, estimated_at)
-SELECT {_names}, %s FROM {_given} ORDER BY participant_id
+SELECT {_names}, estimated_at
+FROM {_given} JOIN unnest(%s::bigint[], %s::timestamptz[]) AS summed (participant_id, estimated_at)
+    USING (participant_id) ORDER BY participant_id
 ON CONFLICT (participant_id) DO UPDATE SET {_changes},
     estimated_at = greatest(analytics_coupling.estimated_at, excluded.estimated_at)
 """  # noqa: S608 - built from the constant names above
@@ -132,10 +160,11 @@ def _row(participant: int, own: PersonalCoupling, shrunken: Shrunken | None) -> 
     )
 
 
-def _store(rows: Sequence[Row], *, now: datetime) -> None:
+def _store(rows: Sequence[Row], until: Mapping[int, datetime]) -> None:
     if rows:
+        columns = [*map(list, zip(*rows, strict=True)), list(until), list(until.values())]
         with connection.cursor() as cursor:
-            cursor.execute(STORE, [now, *map(list, zip(*rows, strict=True))])
+            cursor.execute(STORE, columns)
 
 
 def _reshrink(rows: Sequence[Row]) -> None:

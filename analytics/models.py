@@ -104,8 +104,25 @@ class Coupling(models.Model):
         return f"coupling of {self.participant}"
 
 
+class CouplingShard(models.Model):
+    """Participants of a study to be summed together; gone when their couplings are written.
+
+    Whoever sums them holds a lock on the row meanwhile, so a worker that is killed leaves it to
+    the others.
+    """
+
+    study = models.ForeignKey(Study, on_delete=models.CASCADE, related_name="+")
+    participants = ArrayField(models.BigIntegerField())
+    planned_at = models.DateTimeField(help_text="Responses that arrived before are to be summed.")
+    summed_at = models.DateTimeField(null=True)
+
+    def __str__(self) -> str:
+        return f"{len(self.participants)} participants of {self.study}"
+
+
 class CouplingProgress(models.Model):
-    """One row: every response that arrived before `covered_until` is in moments and couplings."""
+    """One row: every response that arrived before `covered_until` is in moments and couplings, or
+    its participant is in a shard."""
 
     id = models.SmallIntegerField(primary_key=True, default=1, editable=False)
     covered_until = models.DateTimeField()

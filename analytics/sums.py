@@ -13,6 +13,7 @@ from django.db import connection, transaction
 
 from analytics import left_out
 from analytics.analysis_rows import ANALYSIS_ROW
+from analytics.models import CouplingShard
 from analytics.moments import Moments
 from ema import studies
 from ema.models import Study
@@ -30,6 +31,7 @@ UNION
 SELECT participant.study_id, participant.id
 FROM ema_participant participant
 WHERE NOT EXISTS (SELECT FROM analytics_coupling c WHERE c.participant_id = participant.id)
+AND participant.id NOT IN (SELECT unnest(participants) FROM analytics_couplingshard)
 AND EXISTS (SELECT FROM ema_response r WHERE r.participant_id = participant.id)
 ORDER BY 1, 2
 """  # noqa: S608 - built from a constant
@@ -134,8 +136,9 @@ class Scales:
 def stale_participants() -> dict[int, list[int]]:
     """Participants whose responses are newer than their coupling, by study; primary keys.
 
-    Reads the responses that arrived since the last finished run, along `responses_by_arrival`, and
-    whoever has responses and no coupling at all (bulk loads that state an older arrival).
+    Reads the responses that arrived since work was last shared out, along `responses_by_arrival`,
+    and whoever has responses and neither coupling nor shard (bulk loads that state an older
+    arrival).
     """
     with connection.cursor() as cursor:
         cursor.execute(COVERED)
@@ -149,7 +152,7 @@ def stale_participants() -> dict[int, list[int]]:
 
 
 def cover(until: datetime) -> None:
-    """Note that everything that arrived before is summed. Never goes back."""
+    """Note that everything that arrived before is in a shard. Never goes back."""
     with connection.cursor() as cursor:
         cursor.execute(COVER, [until])
 
@@ -185,11 +188,13 @@ LEFT JOIN (SELECT participant_id, sum(n)::bigint AS n FROM analytics_leftout
 
 def waiting_responses(study: Study) -> dict[str, int]:
     """How many responses no run has counted yet, by participant code; only those who have any."""
-    stale = stale_participants().get(study.pk)
+    stale = set(stale_participants().get(study.pk, []))
+    for shard in CouplingShard.objects.filter(study=study, summed_at=None):
+        stale.update(shard.participants)
     if not stale:
         return {}
     with connection.cursor() as cursor:
-        cursor.execute(ARRIVED, {"participants": stale})
+        cursor.execute(ARRIVED, {"participants": list(stale)})
         return {code: n for code, n in cursor.fetchall() if n > 0}
 
 

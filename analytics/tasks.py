@@ -9,7 +9,13 @@ from analytics.datasets import snapshots
 
 @shared_task(name="analytics.tasks.estimate_couplings")
 def estimate_couplings() -> None:
-    coupling.estimate_couplings(timezone.now())
+    coupling.estimate_couplings(timezone.now(), call=work_off_shards.delay)
+
+
+@shared_task(name="analytics.tasks.work_off_shards", expires=60)
+def work_off_shards() -> None:
+    """A helper's: it shares the work that another worker has shared out."""
+    coupling.work_off()
 
 
 @shared_task(name="analytics.tasks.build_snapshots")

@@ -62,7 +62,7 @@ def rebuild(study: Study, everybody: list[int]) -> None:
     now = timezone.now()
     for start in range(0, len(everybody), CHUNK):
         sums.sum_responses(everybody[start : start + CHUNK], now=now)
-    coupling.write_couplings(study, everybody, now=now)
+    coupling.write_couplings(study, dict.fromkeys(everybody, now))
 
 
 def sentence(each: Difference) -> str:
