@@ -2,6 +2,7 @@
 
 import json
 import random
+import re
 import shutil
 import subprocess
 import uuid
@@ -250,7 +251,8 @@ def test_another_seed_is_found(study: Study) -> None:
     assert "The seed is not the one committed to: its SHA-256 is 66687aad" in out
     assert f"the commitment {committed}." in out
     assert out.count("(the seed is another)") == 3
-    assert f"Differences: {Prompt.objects.count()} " in out
+    [differ] = re.findall(r"Differences: (\d+) ", out)
+    assert int(differ) > 0.95 * Prompt.objects.count()  # now and then two seeds agree on a prompt
     assert code == 1
 
 
