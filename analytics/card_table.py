@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 from analytics.card_floor import odds_in_words
 from analytics.card_options import option_tables
 from analytics.figures_forest import shown_subgroups
+from analytics.outcomes_wording import sentences as outcome_sentences
 from analytics.report import comparison_table, grid
 from analytics.wording import all_of, p_value, percent, sentences
 
@@ -45,9 +46,20 @@ def card_table(report: Report) -> str:
             *sentences(report),
             *(one["sentence"] for one in report["warnings"]),
             *report["notes"],
+            *_abstinence(report),
             *provenance(report),
         ]
     )
+
+
+def _abstinence(report: Report) -> list[str]:
+    """What the urine tests say, of reports that hold it."""
+    if not (told := report.get("abstinence")):
+        return []
+    heading = ["", "Lapse, relapse and abstinence"]
+    if "impossible" in told:
+        return [*heading, told["impossible"], ""]
+    return [*heading, *outcome_sentences(told), *told["warnings"], told["definition"], ""]
 
 
 def details(report: Report) -> list[Table]:

@@ -77,9 +77,9 @@ def _told(arms: Sequence[Mapping[str, Any]], event: str) -> str:
     said = [
         f"{_name(one)}: {one[event]['n']} of {one['n_with_tests']} had a {event}, "
         + (
-            "more than half had none"
+            "median not reached"
             if one[event]["median"] is None
-            else f"half of them by day {one[event]['median']:g}"
+            else f"half of all by day {one[event]['median']:g}"
         )
         for one in arms
     ]
@@ -136,7 +136,23 @@ def _curve(number: int, one: Mapping[str, Any], event: str, head: float, end: fl
     for day, share in zip(found["curve"]["day"], found["curve"]["without"], strict=True):
         path += f"H{_x(day, end):.1f}V{_y(share, head):.1f}"
     path += f"H{_x(found['last_day'], end):.1f}"
-    return f'<path {_stroke(number)} d="{path}"><title>{escape(_name(one))}</title></path>'
+    drawn = f'<path {_stroke(number)} d="{path}"><title>{escape(_name(one))}</title></path>'
+    return _band(number, found, head, end) + drawn
+
+
+def _band(number: int, found: Mapping[str, Any], head: float, end: float) -> str:
+    """The 95 % interval as an area of steps, where there is one."""
+    curve = found["curve"]
+    until = [*curve["day"][1:], found["last_day"]]
+    boxes = "".join(
+        f"M{_x(day, end):.1f} {_y(high, head):.1f}H{_x(later, end):.1f}V{_y(low, head):.1f}"
+        f"H{_x(day, end):.1f}z"
+        for day, later, low, high in zip(
+            curve["day"], until, curve["low"], curve["high"], strict=False
+        )
+        if low is not None
+    )
+    return f'<path class="band-{number}" d="{boxes}" fill-opacity="0.12"/>' if boxes else ""
 
 
 def _at_risk(arms: Sequence[Mapping[str, Any]], event: str, top: float, end: float) -> list[str]:
@@ -153,7 +169,7 @@ def _at_risk(arms: Sequence[Mapping[str, Any]], event: str, top: float, end: flo
 
 FIGURES = {
     event: Figure(
-        f"Time to {event} by arm (Kaplan–Meier), with the number at risk",
+        f"Time to {event} by arm (Kaplan–Meier, 95 % intervals), with the number at risk",
         partial(curves, event=event),
         partial(rows_of, event=event),
     )

@@ -8,9 +8,8 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from analytics.comparison import compare
 from analytics.models import AnalysisPlan, Comparison
-from analytics.outcomes import outcomes_or_why
+from analytics.whole_comparison import compare_whole
 from ema import audit
 from ema.audit import Actor
 from ema.models import Study
@@ -23,8 +22,7 @@ def freeze(
 
     With it, as `abstinence`, what the urine tests say by the same plan.
     """
-    abstinence = outcomes_or_why(study, now, stored)
-    report = _as_stored(compare(study, stored) | {"abstinence": abstinence})
+    report = _as_stored(compare_whole(study, now, stored))
     with transaction.atomic():
         comparison = Comparison.objects.create(
             study=study,

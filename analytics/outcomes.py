@@ -18,11 +18,13 @@ from analytics.many_calendars import calendars
 from analytics.models import AnalysisPlan, Coupling
 from analytics.outcomes_by_arm import ArmTable, alone, beside_reference, together
 from analytics.plan import STANDARD
+from analytics.rank_correlation import rank_correlation
 from analytics.software import software
 from analytics.urine_rows import Followed, followed
 from ema.models import Arm, Study
 from ema.urine import DAY, MOST_DAYS_OFF
 
+OF_COUPLING = ("slope", "shrunken_slope", "reliability")
 DEFINITION = (
     "A lapse is a scheduled urine test that is opioid positive or missed; a relapse is "
     f"{IN_A_ROW} lapses in a row, at the second. Longest abstinence is the longest stretch of days "
@@ -58,6 +60,7 @@ def outcomes(
     missing = list(_overdue(groups, everybody, now))
     since = "allocation" if groups[0] is not None else "enrolment"
     contrasts = beside_reference(table, missing)
+    people = _beside_coupling(study, table, everybody)
     differs = other.calendars.differ_from(table.calendars)
     report = {
         "study": study.slug,
@@ -79,32 +82,32 @@ def outcomes(
             "differs": differs,
             "contrasts": beside_reference(other, []) if differs else contrasts,
         },
+        "correlations": _correlations(groups, people),
         "warnings": missing,
         "software": software(),
     }
-    return report | ({"participants": _beside_coupling(table, everybody)} if participants else {})
+    return report | ({"participants": people} if participants else {})
 
 
-def outcomes_or_why(study: Study, now: datetime, stored: AnalysisPlan | None) -> dict[str, Any]:
+def outcomes_or_why(
+    study: Study, now: datetime, stored: AnalysisPlan | None, participants: bool = False
+) -> dict[str, Any]:
     """The report, or the sentence that says why there is none, as `impossible`."""
     try:
-        return outcomes(study, now, stored)
+        return outcomes(study, now, stored, participants)
     except OutcomesImpossible as error:
         return {"impossible": str(error)}
 
 
-def _beside_coupling(table: ArmTable, everybody: Followed) -> list[dict[str, Any]]:
+def _beside_coupling(study: Study, table: ArmTable, everybody: Followed) -> list[dict[str, Any]]:
     """Everybody's abstinence beside their own coupling, where that is estimated; by code."""
-    own = Coupling.objects.filter(participant__in=everybody.keys.tolist())
+    own = Coupling.objects.filter(participant__study=study)
     slopes = {
-        participant: (slope, reliability)
-        for participant, slope, reliability in own.values_list(
-            "participant", "shrunken_slope", "reliability"
-        )
+        participant: rest for participant, *rest in own.values_list("participant", *OF_COUPLING)
     }
     rows = []
     for person, one in zip(table.calendars.person.tolist(), table.calendars.each(), strict=True):
-        slope, reliability = slopes.get(int(everybody.keys[person]), (None, None))
+        coupling = slopes.get(int(everybody.keys[person]), [None] * len(OF_COUPLING))
         rows.append(
             {
                 "participant": everybody.codes[person],
@@ -113,11 +116,24 @@ def _beside_coupling(table: ArmTable, everybody: Followed) -> list[dict[str, Any
                 "lapse_day": one["lapse_day"],
                 "relapse_day": one["relapse_day"],
                 "last_day": one["last_day"],
-                "shrunken_slope": slope,
-                "reliability": reliability,
+                **dict(zip(OF_COUPLING, coupling, strict=True)),
             }
         )
     return sorted(rows, key=lambda row: str(row["participant"]))
+
+
+def _correlations(groups: list[str | None], people: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the shrunken coupling with the longest abstinence, in each arm."""
+    found = []
+    for arm in groups:
+        pairs = [
+            (one["shrunken_slope"], one["longest_abstinence"])
+            for one in people
+            if one["arm"] == arm and one["shrunken_slope"] is not None
+        ]
+        told = rank_correlation(pairs)._asdict()
+        found.append({"arm": arm, **told, "interval": told["interval"] and list(told["interval"])})
+    return found
 
 
 def _groups(study: Study) -> list[str | None]:

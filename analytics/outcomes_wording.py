@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from analytics.figures import signed
-from analytics.wording import p_value
+from analytics.wording import p_value, percent
 
 Report = Mapping[str, Any]
 EVENTS = ("lapse", "relapse")
@@ -14,7 +14,13 @@ SURELY = 0.05
 
 def sentences(report: Report) -> list[str]:
     """One sentence per arm and event, one per difference: what it is, and how sure."""
-    return [*_alone(report), *_beside(report), *_beware(report)]
+    return [
+        *_alone(report),
+        *_beside(report),
+        *_other_rule(report),
+        *_correlated(report),
+        *_beware(report),
+    ]
 
 
 def _alone(report: Report) -> Iterator[str]:
@@ -25,15 +31,17 @@ def _alone(report: Report) -> Iterator[str]:
             continue
         lapse, relapse = one["lapse"], one["relapse"]
         yield (
-            f"{who} {lapse['n']} of {one['n_with_tests']} lapsed ({lapse['share']:.0%}), half of "
-            f"all by {_day(lapse['median'])}; {relapse['n']} relapsed ({relapse['share']:.0%}). "
+            f"{who} {lapse['n']} of {one['n_with_tests']} lapsed ({percent(lapse['share'])})"
+            f"{_half(lapse['median'])}; {relapse['n']} relapsed ({percent(relapse['share'])})"
+            f"{_half(relapse['median'])}. "
             f"Longest abstinence was {one['longest_abstinence']['mean']:.1f} days on average"
             f"{_sd(one['longest_abstinence'])}."
         )
 
 
-def _day(median: float | None) -> str:
-    return "no day yet" if median is None else f"day {median:g}"
+def _half(median: float | None) -> str:
+    """By Kaplan–Meier: of all, whether followed to the end or not."""
+    return "" if median is None else f", half of all by day {median:g}"
 
 
 def _sd(days: Mapping[str, float | None]) -> str:
@@ -59,6 +67,46 @@ def _beside(report: Report) -> Iterator[str]:
                 f"under {reference} (95 % interval of the difference {signed(low, 1)} to "
                 f"{signed(high, 1)} days, "
                 f"{_p(days['p'])}, Cohen's d {days['cohen_d']:.2f})."
+            )
+
+
+def _other_rule(report: Report) -> Iterator[str]:
+    """What the other rule for tests missed after drop-out makes of the same differences."""
+    other = report["other_rule"]
+    if not other.get("differs", True):
+        yield "Whether tests missed after drop-out count changes nobody's outcome here."
+        return
+    rule = "count" if other["missed_after_dropout_counts"] else "do not count"
+    for one in other["contrasts"]:
+        told = [
+            f"hazard ratio of {event} {ratio['hazard_ratio']:.2f} "
+            f"({ratio['interval'][0]:.2f} to {ratio['interval'][1]:.2f})"
+            for event in EVENTS
+            if (ratio := one[event])
+        ]
+        if days := one["longest_abstinence"]:
+            low, high = days["interval"]
+            told.append(
+                f"longest abstinence {signed(days['estimate'], 1)} days "
+                f"({signed(low, 1)} to {signed(high, 1)})"
+            )
+        if told:
+            yield (
+                f"If tests missed after drop-out {rule}, {one['arm']} against {one['reference']}: "
+                f"{', '.join(told)}."
+            )
+
+
+def _correlated(report: Report) -> Iterator[str]:
+    """How coupling and abstinence go together over the participants of each arm."""
+    for one in report.get("correlations", ()):
+        if one["spearman"] is not None:
+            low, high = one["interval"]
+            where = f"under {one['arm']}" if one["arm"] else "of all arms"
+            yield (
+                f"Over {one['n']} participants {where}, coupling (shrunken slope) and longest "
+                f"abstinence have a rank correlation of {signed(one['spearman'], 2)} (95 % "
+                f"interval {signed(low, 2)} to {signed(high, 2)}); it says nothing of a cause."
             )
 
 
@@ -94,12 +142,27 @@ def outcomes_table(report: Report) -> str:
     lines += _rows(ARM_HEAD, arm_rows(report))
     if report["contrasts"]:
         lines += ["", *_rows(RATIO_HEAD, ratio_rows(report))]
+        lines += ["", *_rows(DAYS_HEAD, days_rows(report))]
     lines += ["", *tests_together(report)]
+    if report.get("participants"):
+        lines += ["", *_rows(PEOPLE_HEAD, people_rows(report))]
     lines += ["", report["definition"], *report["notes"], *report["warnings"]]
     return "\n".join(lines)
 
 
-ARM_HEAD = ("arm", "n", "with tests", "tests", "positive", "missed", "lapsed", "relapsed", "days")
+ARM_HEAD = (
+    "arm",
+    "n",
+    "with tests",
+    "tests",
+    "positive",
+    "missed",
+    "lapsed",
+    "relapsed",
+    "days",
+    "SD",
+    "SE",
+)
 RATIO_HEAD = ("time to", "arm", "against", "hazard ratio", "95 % interval", "p", "rule")
 
 
@@ -111,22 +174,77 @@ def arm_rows(report: Report) -> list[Sequence[str]]:
             *(str(one[name]) for name in ("n", "n_with_tests", "n_tests", "n_positive")),
             str(one["n_missed"]),
             *(str(one[event]["n"]) if one[event] else DASH for event in EVENTS),
-            _one_digit(one["longest_abstinence"]["mean"]),
+            *(_one_digit(one["longest_abstinence"][name]) for name in ("mean", "sd", "se")),
         )
         for one in report["arms"]
     ]
 
 
+DAYS_HEAD = ("arm", "against", "days longer", "95 % interval", "p", "d", "g", "rule")
+PEOPLE_HEAD = (
+    "participant",
+    "arm",
+    "coupling",
+    "shrunken",
+    "reliability",
+    "longest abstinence",
+    "lapse on day",
+    "relapse on day",
+)
+
+
+def days_rows(report: Report) -> list[Sequence[str]]:
+    """Differences of longest abstinence (Welch), by the plan's rule and by the other."""
+    return [
+        (
+            one["arm"],
+            one["reference"],
+            signed(days["estimate"], 2),
+            f"{signed(days['interval'][0], 2)} to {signed(days['interval'][1], 2)}",
+            p_value(days["p"]),
+            signed(days["cohen_d"], 2),
+            signed(days["hedges_g"], 2),
+            rule,
+        )
+        for contrasts, rule in _by_rule(report)
+        for one in contrasts
+        if (days := one["longest_abstinence"])
+    ]
+
+
+def people_rows(report: Report) -> list[Sequence[str]]:
+    """Everybody's coupling beside their abstinence."""
+    return [
+        (
+            one["participant"],
+            one["arm"] or DASH,
+            _number(one["slope"], 3),
+            _number(one["shrunken_slope"], 3),
+            _number(one["reliability"], 2),
+            *(_number(one[name], 0) for name in ("longest_abstinence", "lapse_day", "relapse_day")),
+        )
+        for one in report.get("participants", ())
+    ]
+
+
+def _number(value: float | None, digits: int) -> str:
+    return DASH if value is None else signed(value, digits)
+
+
+def _by_rule(report: Report) -> list[tuple[Sequence[Report], str]]:
+    """The contrasts by the plan's rule and, where it makes another result, by the other."""
+    other = report["other_rule"]
+    named = {True: "missed after drop-out count", False: "they do not count"}
+    both = [(report["contrasts"], named[report["missed_after_dropout_counts"]])]
+    if other.get("differs", True):
+        both.append((other["contrasts"], named[other["missed_after_dropout_counts"]]))
+    return both
+
+
 def ratio_rows(report: Report) -> list[Sequence[str]]:
     """The hazard ratios by the plan's rule, by stratum, and by the other rule."""
     rows: list[Sequence[str]] = []
-    other = report["other_rule"]
-    named = {True: "missed after drop-out count", False: "they do not count"}
-    both = (
-        (report["contrasts"], named[report["missed_after_dropout_counts"]]),
-        (other["contrasts"], named[other["missed_after_dropout_counts"]]),
-    )
-    for contrasts, rule in both:
+    for contrasts, rule in _by_rule(report):
         for one in contrasts:
             for event in EVENTS:
                 ratio = one[event]

@@ -19,6 +19,7 @@ from analytics.figure_list import Figure, as_csv, figures_of, numbers_table
 from analytics.figures_forest import coupling_heading
 from analytics.freezing import freeze
 from analytics.models import AnalysisPlan, Comparison, Snapshot, SnapshotMasking
+from analytics.outcomes import outcomes_or_why
 from analytics.plans import UnknownPlan, plan_named
 from analytics.report_cache import kept_report
 from analytics.shown_outcomes import shown_outcomes
@@ -56,6 +57,8 @@ def comparison(request: HttpRequest, slug: str) -> HttpResponse:
     stored = plan_asked_for(study, request.GET.get("plan", ""))
     try:
         shown = _shown(kept_report(study, stored))
+        told = outcomes_or_why(study, timezone.now(), stored)
+        shown["abstinence"] = shown_outcomes(told)
     except ComparisonImpossible as error:
         shown = {"impossible": str(error)}
     frozen = Comparison.objects.filter(study=study).select_related("made_by")
@@ -93,6 +96,11 @@ def figure(
 def figure_file(drawn: Figure, report: dict[str, Any], kind: str, name: str) -> HttpResponse:
     """A figure as a file, of one of the KINDS: drawn, or the numbers it shows."""
     content = drawn.draw(report) if kind == "svg" else as_csv(drawn.rows(report))
+    return file_answer(content, kind, name)
+
+
+def file_answer(content: str, kind: str, name: str) -> HttpResponse:
+    """A download of one of the KINDS."""
     disposition = f'attachment; filename="{name}.{kind}"'
     return HttpResponse(
         content, content_type=KINDS[kind], headers={"Content-Disposition": disposition}

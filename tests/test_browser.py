@@ -13,6 +13,7 @@ from ema import audit, studies
 from ema.models import Study
 from ema.questionnaires import drafts
 from tests.analytics.answers import make_trial
+from tests.analytics.urine import allocate_on, give_tests
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -36,7 +37,12 @@ PAGES = {
         "/admin/scheduler/delivery/",
     ],
     "investigator": ["/studies/", "/studies/relief/snapshots/"],
-    "statistician": ["/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"],
+    "statistician": [
+        "/studies/",
+        "/studies/relief/comparison/",
+        "/studies/relief/outcomes/",
+        "/studies/relief/snapshots/",
+    ],
     "administrator": [
         "/admin/",
         "/admin/ema/study/",
@@ -62,6 +68,9 @@ pytestmark = [
 @pytest.fixture
 def study(transactional_db: None) -> Study:
     study = make_trial()
+    for participant in study.participants.all():
+        give_tests(participant, range(7, 35, 7), "-+o-")
+    allocate_on(study)
     estimate_couplings(timezone.now())
     User.objects.create_superuser("administrator", password=PASSWORD)
     for role in ("coordinator", "investigator", "statistician"):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from drf_spectacular.utils import PolymorphicProxySerializer, extend_schema_field
 from rest_framework import serializers
 
 
@@ -107,6 +108,29 @@ class OtherRule(serializers.Serializer[Any]):
     contrasts = OutcomesBeside(many=True)
 
 
+class Correlation(serializers.Serializer[Any]):
+    """Of the shrunken coupling with the longest abstinence, over the participants of an arm."""
+
+    arm = serializers.CharField(allow_null=True)
+    n = serializers.IntegerField()
+    spearman = serializers.FloatField(allow_null=True)
+    interval = serializers.ListField(child=serializers.FloatField(), allow_null=True)
+    p = serializers.FloatField(allow_null=True)
+    reason = serializers.CharField(allow_null=True, help_text="Why there is none.")
+
+
+class BesideCoupling(serializers.Serializer[Any]):
+    participant = serializers.CharField()
+    arm = serializers.CharField(allow_null=True)
+    longest_abstinence = serializers.IntegerField(help_text="Days.")
+    lapse_day = serializers.IntegerField(allow_null=True)
+    relapse_day = serializers.IntegerField(allow_null=True)
+    last_day = serializers.IntegerField()
+    slope = serializers.FloatField(allow_null=True, help_text="The own coupling.")
+    shrunken_slope = serializers.FloatField(allow_null=True)
+    reliability = serializers.FloatField(allow_null=True)
+
+
 class OutcomesReport(serializers.Serializer[Any]):
     """Lapse, relapse and longest abstinence by arm; times are days since allocation."""
 
@@ -121,5 +145,22 @@ class OutcomesReport(serializers.Serializer[Any]):
     contrasts = OutcomesBeside(many=True)
     tests = TestsByEvent()
     other_rule = OtherRule()
+    correlations = Correlation(many=True)
+    participants = BesideCoupling(many=True, required=False)
     warnings = serializers.ListField(child=serializers.CharField())
     software = serializers.CharField()
+
+
+class NoOutcomes(serializers.Serializer[Any]):
+    impossible = serializers.CharField(help_text="Why there are none.")
+
+
+@extend_schema_field(
+    PolymorphicProxySerializer(
+        component_name="OutcomesOrWhy",
+        serializers=[OutcomesReport, NoOutcomes],
+        resource_type_field_name=None,
+    )
+)
+class OutcomesOrWhy(serializers.JSONField):
+    """The outcomes by the same plan, or the sentence that says why there are none."""

@@ -6,6 +6,7 @@ from django.urls import reverse
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from analytics.api.outcome_shapes import OutcomesOrWhy
 from analytics.datasets.package import FILES
 from analytics.models import Snapshot
 
@@ -200,6 +201,7 @@ class ComparisonReport(serializers.Serializer[Any]):
     levels = LevelMean(many=True)
     companion = FloorCompanion(allow_null=True)
     warnings = Warned(many=True)
+    abstinence = OutcomesOrWhy()
     software = serializers.CharField()
 
 

@@ -16,11 +16,11 @@ from rest_framework.views import APIView
 
 from analytics.api.outcome_shapes import OutcomesReport
 from analytics.api.serializers import ComparisonReport, SnapshotContent
-from analytics.comparison import compare
 from analytics.datasets.snapshots import access_snapshots, open_file
 from analytics.outcomes import OutcomesImpossible, outcomes
 from analytics.plans import UnknownPlan, plan_named
 from analytics.trial import ComparisonImpossible
+from analytics.whole_comparison import compare_whole
 from ema import access
 from ema.api.errors import Problem
 from ema.api.serializers import ProblemContent
@@ -66,7 +66,8 @@ class ComparisonDoor(OperatorView):
         study = access.access_comparison(user=request.user, slug=slug)
         try:
             name = request.query_params.get("plan")
-            return Response(compare(study, plan_named(study, name) if name else None))
+            stored = plan_named(study, name) if name else None
+            return Response(compare_whole(study, timezone.now(), stored))
         except UnknownPlan as error:
             raise Problem(404, "unknown_plan", str(error)) from error
         except ComparisonImpossible as error:
@@ -94,7 +95,7 @@ class OutcomesDoor(OperatorView):
         try:
             name = request.query_params.get("plan")
             stored = plan_named(study, name) if name else None
-            return Response(outcomes(study, timezone.now(), stored))
+            return Response(outcomes(study, timezone.now(), stored, participants=True))
         except UnknownPlan as error:
             raise Problem(404, "unknown_plan", str(error)) from error
         except OutcomesImpossible as error:

@@ -9,11 +9,11 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
-from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
 from analytics.datasets.package import FILES
 from analytics.datasets.snapshots import build_snapshot, directory_of, request_snapshot
 from analytics.models import Snapshot
+from analytics.whole_comparison import compare_whole
 from ema.audit import COMMAND
 from ema.models import Allocation, AuditEvent, Study
 from tests.analytics.answers import make_study, make_trial, make_user
@@ -45,7 +45,7 @@ def test_a_statistician_of_a_blinded_study_reads_the_comparison() -> None:
     estimate_couplings(timezone.now())
     answer = signed_in(make_user("stat", study, "statistician")).get(COMPARISON)
     assert answer.status_code == 200
-    assert answer.json() == compare(study)
+    assert answer.json() == compare_whole(study, timezone.now())
 
 
 def test_an_investigator_of_a_blinded_study_does_not() -> None:

@@ -22,6 +22,7 @@ from analytics.plans import save
 from ema.audit import COMMAND
 from ema.models import Allocation, Prompt, Response, Study
 from tests.analytics.answers import START, add_prompt, make_trial, make_user
+from tests.analytics.urine import SIGNS, a_test
 
 pytestmark = pytest.mark.django_db
 
@@ -52,7 +53,17 @@ def study() -> Study:
     doses = {"placebo": 0.0, "clonidine": 1.0}
     save(study=study, key="primary", plan=Plan(doses=doses), actor=COMMAND, now=timezone.now())
     make_phones_quiet(study)
+    make_urine_tests(study)
     return study
+
+
+def make_urine_tests(study: Study) -> None:
+    """Due in the weeks after now, when everybody is allocated anew; results differ by person."""
+    for number, participant in enumerate(study.participants.order_by("code")):
+        signs = ("-+--", "----", "++--", "---+", "-o-o", "--++")[number % 6]
+        for week, sign in enumerate(signs, start=1):
+            due_on = (timezone.now() + timedelta(weeks=week)).date()
+            a_test(participant, due_on, SIGNS[sign]).save()
 
 
 def make_phones_quiet(study: Study) -> None:
@@ -95,6 +106,7 @@ def starts(study: Study) -> list[str]:
     found += ["/studies/relief/ledger/", "/studies/relief/plans/", "/studies/relief/plans/write/"]
     found += ["/studies/relief/phones/", "/studies/relief/outcomes/"]
     found += ["/studies/relief/outcomes/lapse.svg", "/studies/relief/outcomes/relapse.csv"]
+    found += ["/studies/relief/outcomes/participants.csv"]
     found += ["/api/v1/studies/relief/outcomes"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
@@ -175,3 +187,6 @@ def test_the_closed_role_sees_that_the_arms_were_permuted(study: Study) -> None:
     before, after = in_both_worlds(signed_in(study, "statistician"), study)
     differ = {address for address in before if before[address] != after.get(address)}
     assert {"/studies/relief/comparison/", "/admin/ema/auditevent/"} <= differ
+    assert {"/studies/relief/outcomes/", "/api/v1/studies/relief/outcomes"} <= differ
+    files = ("lapse.svg", "relapse.csv", "participants.csv")
+    assert {f"/studies/relief/outcomes/{name}" for name in files} <= differ

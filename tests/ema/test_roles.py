@@ -1,6 +1,7 @@
 """What a role reaches in the admin, record by record, and what leads round it."""
 
 import re
+from datetime import timedelta
 
 import pytest
 from django.test import Client
@@ -220,3 +221,26 @@ def test_a_statistician_of_another_study_reads_no_closed_events_here(study: Stud
     said = subjects_seen(client)
     assert "participant S1-001" in said
     assert "comparison.frozen" not in said
+
+
+@pytest.mark.parametrize("role", [*MASKED, "statistician"])
+@pytest.mark.parametrize("masking", ["open", "double_blind"])
+def test_outcomes_by_arm_are_for_whoever_may_compare(study: Study, role: str, masking: str) -> None:
+    person = Participant.objects.get()
+    trial.allocate(person, "clonidine")
+    due_on = timezone.now().date() + timedelta(days=7)
+    UrineTest.objects.create(
+        participant=person, due_on=due_on, result="missed", recorded_at=timezone.now()
+    )
+    Study.objects.update(masking=masking)
+    client = sign_in(role, study, role)
+    may = role == "statistician" or (role, masking) == ("investigator", "open")
+    names = ("", "lapse.svg", "relapse.csv", "participants.csv")
+    for path in (
+        *(f"/studies/demo/outcomes/{name}" for name in names),
+        "/api/v1/studies/demo/outcomes",
+    ):
+        answer = client.get(path)
+        assert answer.status_code == (200 if may else 404), path
+        assert may or "clonidine" not in answer.content.decode()
+    assert ("/studies/demo/outcomes/" in page(client.get("/studies/"))) is may

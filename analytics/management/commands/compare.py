@@ -10,12 +10,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from analytics.card_table import card_table
-from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
 from analytics.figure_list import figures_of, write_figures
 from analytics.freezing import freeze
 from analytics.plans import UnknownPlan, plan_named
 from analytics.trial import ComparisonImpossible
+from analytics.whole_comparison import compare_whole
 from ema.audit import COMMAND
 from ema.management.named import study_named
 
@@ -58,7 +58,9 @@ class Command(BaseCommand):
         try:
             stored = plan_named(study, options["plan"]) if options["plan"] else None
             wanted = options["participants"] or options["svg"] is not None
-            report = compare(study, stored, participants=wanted, companion=options["companion"])
+            report = compare_whole(
+                study, now, stored, participants=wanted, companion=options["companion"]
+            )
             frozen = freeze(study, COMMAND, now, stored) if options["freeze"] else None
         except UnknownPlan as error:
             raise CommandError(str(error), returncode=2) from error

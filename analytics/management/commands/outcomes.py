@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from analytics.figure_list import write_figures
+from analytics.coupling import estimate_couplings
+from analytics.figure_list import as_csv, write_figures
 from analytics.figures_survival import figures_of_outcomes
 from analytics.outcomes import OutcomesImpossible, outcomes
 from analytics.outcomes_wording import outcomes_table
@@ -35,25 +36,31 @@ class Command(BaseCommand):
         shape.add_argument("--json", action="store_true", help="print JSON")
         shape.add_argument("--table", action="store_true", help="print a table (the default)")
         parser.add_argument(
-            "--svg", metavar="DIR", type=Path, help="also write the curves there, SVG and CSV"
+            "--svg",
+            metavar="DIR",
+            type=Path,
+            help="also write the curves there, SVG and CSV, and participants.csv",
         )
         parser.add_argument(
             "--participants",
             action="store_true",
-            help="with --json: also everybody's abstinence beside their own coupling",
+            help="also everybody's abstinence beside their own coupling",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        study = study_named(options["study"])
+        study, now = study_named(options["study"]), timezone.now()
+        estimate_couplings(now)  # so that it needs no worker and misses nothing
         try:
             stored = plan_named(study, options["plan"]) if options["plan"] else None
-            report = outcomes(study, timezone.now(), stored, participants=options["participants"])
+            report = outcomes(study, now, stored, participants=True)
         except UnknownPlan as error:
             raise CommandError(str(error), returncode=2) from error
         except OutcomesImpossible as error:
             raise CommandError(str(error), returncode=1) from error
         if options["svg"]:
             self._draw(report, options["svg"])
+        if not options["participants"]:
+            del report["participants"]
         shown = json.dumps(report, indent=2, allow_nan=False) if options["json"] else None
         self.stdout.write(shown or outcomes_table(report))
 
@@ -61,5 +68,8 @@ class Command(BaseCommand):
         try:
             for title, file in write_figures(figures_of_outcomes(report), report, folder):
                 self.stderr.write(f"{title}: {file}.svg and .csv")
+            people = folder / "participants.csv"
+            people.write_text(as_csv(report["participants"]), encoding="utf-8")
+            self.stderr.write(f"Everybody's coupling beside their abstinence: {people}")
         except OSError as error:
             raise CommandError(f"--svg {folder}: {error.strerror}.", returncode=2) from error
