@@ -57,7 +57,7 @@ def _beside(report: Report) -> Iterator[str]:
                 yield (
                     f"Time to {event}, {arm} against {reference}: hazard ratio "
                     f"{ratio['hazard_ratio']:.2f} (95 % interval {low:.2f} to {high:.2f}, "
-                    f"{_p(ratio['p'])}); {_direction(low, high, event)}."
+                    f"{_p(ratio['p'])}); {_direction(low, high, event)}.{_by_stratum(ratio)}"
                 )
         if days := one["longest_abstinence"]:
             low, high = days["interval"]
@@ -68,6 +68,16 @@ def _beside(report: Report) -> Iterator[str]:
                 f"{signed(high, 1)} days, "
                 f"{_p(days['p'])}, Cohen's d {days['cohen_d']:.2f})."
             )
+
+
+def _by_stratum(ratio: Report) -> str:
+    if not (within := ratio["by_stratum"]):
+        return ""
+    low, high = within["interval"]
+    return (
+        f" Within the strata of allocation: {within['hazard_ratio']:.2f} (95 % interval {low:.2f} "
+        f"to {high:.2f}, {_p(within['p'])})."
+    )
 
 
 def _other_rule(report: Report) -> Iterator[str]:
@@ -159,6 +169,8 @@ ARM_HEAD = (
     "missed",
     "lapsed",
     "relapsed",
+    "half lapsed by day",
+    "half relapsed by day",
     "days",
     "SD",
     "SE",
@@ -174,6 +186,7 @@ def arm_rows(report: Report) -> list[Sequence[str]]:
             *(str(one[name]) for name in ("n", "n_with_tests", "n_tests", "n_positive")),
             str(one["n_missed"]),
             *(str(one[event]["n"]) if one[event] else DASH for event in EVENTS),
+            *(_median(one[event]) for event in EVENTS),
             *(_one_digit(one["longest_abstinence"][name]) for name in ("mean", "sd", "se")),
         )
         for one in report["arms"]
@@ -229,6 +242,14 @@ def people_rows(report: Report) -> list[Sequence[str]]:
 
 def _number(value: float | None, digits: int) -> str:
     return DASH if value is None else signed(value, digits)
+
+
+def _median(told: Report | None) -> str:
+    """With its 95 % interval, an end of which may not be reached."""
+    if told is None or told["median"] is None:
+        return DASH
+    low, high = ("…" if end is None else f"{end:g}" for end in told["median_interval"])
+    return f"{told['median']:g} ({low} to {high})"
 
 
 def _by_rule(report: Report) -> list[tuple[Sequence[Report], str]]:

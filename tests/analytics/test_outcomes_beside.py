@@ -127,7 +127,9 @@ def test_the_simulated_demo_lapses_later_under_treatment() -> None:
     assert 0.4 < contrast["lapse"]["by_stratum"]["hazard_ratio"] < 0.95
     assert contrast["longest_abstinence"]["estimate"] > 0
     assert report["other_rule"]["differs"]
-    assert "If tests missed after drop-out do not count" in " ".join(sentences(report))
+    said = " ".join(sentences(report))
+    assert "If tests missed after drop-out do not count" in said
+    assert "Within the strata of allocation: 0." in said
 
 
 # --- what is odd --------------------------------------------------------------------------
@@ -197,7 +199,9 @@ def test_everybodys_coupling_is_set_beside_their_abstinence() -> None:
     assert "6 participants under placebo, coupling (shrunken slope) and longest" in " ".join(
         sentences(report)
     )
-    assert "P00" in outcomes_table(report)
+    table = outcomes_table(report)
+    assert "P00" in table
+    assert "14 (7 to …)" in table
     assert "P00" not in outcomes_table(outcomes(Study.objects.get(), timezone.now()))
 
 
