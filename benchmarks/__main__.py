@@ -23,7 +23,7 @@ SUBJECTS = {
     "planning": "prompts into PostgreSQL, against a binary COPY of the same rows",
     "ingest": "responses through the HTTP door, against one prepared INSERT of the same rows",
     "model": "the mixed model from moments, beside lme4 and statsmodels: 6 minutes",
-    "comparison": "the first view of a thousand people's comparison, against one bare aggregate",
+    "comparison": "the page of a comparison and its report, against one bare aggregate of answers",
     "calibration": "how often each method finds a difference, in simulated trials: 4 minutes",
     "dispatch": "prompts that fall due while senders are killed and Redis is flushed: 4 minutes",
 }

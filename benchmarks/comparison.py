@@ -1,23 +1,28 @@
-"""The first view of a comparison, of a thousand people's answers, against one bare aggregate."""
+"""The page of a comparison and its report, against one bare aggregate of the same answers."""
 
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
 from itertools import cycle
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection, transaction
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
+from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
-from analytics.report_cache import kept_report
 from benchmarks import trial
-from benchmarks.database import analyze, empty_database
+from benchmarks.database import empty_database
 from benchmarks.figures import Figure, seconds
-from ema.models import Allocation, Arm, Device, Participant, Study
+from ema.models import Allocation, Arm, Device, Membership, Participant, Study
+from ema.models.study import Role
 
 PARTICIPANTS, DAYS, PROMPTS_PER_DAY = 1_000, 98, 4
-FEW = 100
+SEED_SIZED = 118
 # Answers lean on stress with an own slope, less under treatment, and stay on the scale.
 FILL = """
 INSERT INTO ema_prompt (participant_id, phase_id, questionnaire_id, study_on, study_day, ordinal,
@@ -60,18 +65,31 @@ WHERE p.study_id = %s AND r.trigger = 'random' GROUP BY r.participant_id
 
 
 def measure(quick: bool) -> Iterator[Figure]:
-    """Milliseconds of a report that nobody has asked for yet."""
-    people, repeats = (FEW, 2) if quick else (PARTICIPANTS, 5)
-    with empty_database():
-        study = filled_study(people)
+    """Milliseconds of a page and of its report, of a seed-sized trial and of a large one."""
+    for people in (SEED_SIZED,) if quick else (SEED_SIZED, PARTICIPANTS):
+        with empty_database():
+            study = filled_study(people)
+            yield from _figures(study, people, 2 if quick else 5)
+
+
+def _figures(study: Study, people: int, repeats: int) -> Iterator[Figure]:
+    """Each beside the bare aggregate, turn by turn; the first turn warms up."""
+    page = _page_of(study)
+    looked: dict[str, Callable[[], object]] = {
+        "page, first view": lambda: _anew(page),
+        "page, later view": page,
+        "report": lambda: compare(study, participants=True),
+        "report and companion": lambda: compare(study, participants=True, companion=True),
+    }
+    rows = people * DAYS * PROMPTS_PER_DAY
+    for what, look in looked.items():
         pairs = [
-            (seconds(lambda: _first_view(study)) * 1e3, seconds(lambda: _aggregate(study)) * 1e3)
+            (seconds(look) * 1e3, seconds(lambda: _aggregate(study)) * 1e3)
             for _ in range(repeats + 1)
         ]
-    values, limits = zip(*pairs[1:], strict=True)  # the first one warms up
-    rows = people * DAYS * PROMPTS_PER_DAY
-    what = f"comparison: first view, {people:,} people, {rows:,} answers"
-    yield Figure(what, "ms", values, "one bare aggregate of them", limits)
+        values, limits = zip(*pairs[1:], strict=True)
+        told = f"comparison: {what}, {people:,} people, {rows:,} answers"
+        yield Figure(told, "ms", values, "one bare aggregate of them", limits)
 
 
 def filled_study(people: int) -> Study:
@@ -92,7 +110,8 @@ def filled_study(people: int) -> Study:
         for statement in FILL.split(";\n"):
             cursor.execute(statement, given)
     estimate_couplings(now)
-    analyze()
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE")  # by itself PostgreSQL would, some minutes later
     return study
 
 
@@ -120,9 +139,25 @@ def _enrol_all(study: Study, people: int, begun: datetime) -> None:
     )
 
 
-def _first_view(study: Study) -> None:
+def _page_of(study: Study) -> Callable[[], object]:
+    """The page as its statistician gets it, without a network."""
+    statistician = User.objects.create_user(f"statistician {uuid.uuid4()}")
+    Membership.objects.create(user=statistician, study=study, role=Role.STATISTICIAN)
+    browser = Client(SERVER_NAME="127.0.0.1")
+    browser.force_login(statistician)
+    address = reverse("analytics:comparison", args=[study.slug])
+
+    def look() -> None:
+        answer = browser.get(address, secure=True)
+        if answer.status_code != 200:
+            raise RuntimeError(f"The page of the comparison answered {answer.status_code}.")
+
+    return look
+
+
+def _anew(page: Callable[[], object]) -> None:
     cache.clear()
-    kept_report(study, None)
+    page()
 
 
 def _aggregate(study: Study) -> None:
