@@ -7,6 +7,7 @@ COPY manage.py pyproject.toml ./
 COPY ema ema
 COPY scheduler scheduler
 COPY analytics analytics
+COPY console console
 RUN FOURBEAT_STATE_DIR=/tmp/build STATIC_ROOT=/app/static /venv/bin/python manage.py collectstatic --noinput
 
 FROM python:3.12-slim

@@ -7,7 +7,7 @@ class AnalyticsConfig(AppConfig):
 
     def ready(self) -> None:
         """Tell `ema`, which does not know this package, which pages are here."""
-        from analytics.plan_pages import PAGES
+        from analytics.study_pages import PAGES
         from ema.pages import STUDY_PAGES
 
         STUDY_PAGES.extend(PAGES)

@@ -29,7 +29,7 @@ from ema import access
 from ema.access import NoAccess
 from ema.audit import Actor
 from ema.models import Study
-from ema.pages import answer_page, links_of, operators_page
+from ema.pages import answer_page, operators_page, pages_of
 
 MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 KINDS = {"svg": "image/svg+xml", "csv": "text/csv; charset=utf-8"}
@@ -39,13 +39,8 @@ KINDS = {"svg": "image/svg+xml", "csv": "text/csv; charset=utf-8"}
 @operators_page
 def studies(request: HttpRequest) -> HttpResponse:
     mine = [
-        {
-            "study": study,
-            "may_compare": _may_compare(request, study),
-            "may_read": may_read,
-            "links": links_of(study, request.user),
-        }
-        for study, may_read in _my_studies(request)
+        {"study": study, "page_groups": pages_of(study, request.user)}
+        for study in access.studies_for(request.user)
     ]
     return _page(request, "studies", "Studies", studies=mine)
 
@@ -209,20 +204,6 @@ def plan_asked_for(study: Study, name: str) -> AnalysisPlan | None:
 def _back(slug: str, plan: str) -> HttpResponse:
     address = reverse("analytics:comparison", args=[slug])
     return redirect(f"{address}?{urlencode({'plan': plan})}" if plan else address)
-
-
-def _my_studies(request: HttpRequest) -> list[tuple[Study, bool]]:
-    """Every study of this person, and whether its snapshots are theirs to read."""
-    readable = set(access.studies_for(request.user, *READERS).values_list("pk", flat=True))
-    return [(study, study.pk in readable) for study in access.studies_for(request.user)]
-
-
-def _may_compare(request: HttpRequest, study: Study) -> bool:
-    try:
-        access.access_comparison(user=request.user, slug=study.slug)
-    except NoAccess:
-        return False
-    return True
 
 
 def _state(snapshot: Snapshot) -> str:

@@ -26,9 +26,7 @@ from ema import access
 from ema.access import NoAccess
 from ema.audit import Actor
 from ema.models import Study
-from ema.pages import StudyPage, answer_page, operators_page
-
-PAGES = [StudyPage("Analysis plans", "analytics:plans", PLANNERS)]
+from ema.pages import answer_page, operators_page
 
 
 @require_GET

@@ -26,6 +26,8 @@ from ema.models.prompt import PromptQuerySet
 from ema.models.study import Role
 
 User = AbstractBaseUser | AnonymousUser
+CLOSED = frozenset({Role.STATISTICIAN.value})
+COMPARERS = CLOSED | {Role.INVESTIGATOR.value}
 
 
 class NoAccess(Exception):
@@ -62,11 +64,15 @@ def access_study(*, user: User, slug: str, roles: AbstractSet[str]) -> Study:
 
 def access_comparison(*, user: User, slug: str) -> Study:
     """The study whose arms this user may compare: the closed role while arms are hidden."""
-    closed = {Role.STATISTICIAN.value}
-    study = access_study(user=user, slug=slug, roles=closed | {Role.INVESTIGATOR.value})
-    if study.arms_are_hidden and not closed & roles_in(user=user, study=study):
+    study = access_study(user=user, slug=slug, roles=COMPARERS)
+    if not may_compare(study=study, held=roles_in(user=user, study=study)):
         raise NoAccess("Arms of a double-blind study are compared by its statistician only.")
     return study
+
+
+def may_compare(*, study: Study, held: AbstractSet[str]) -> bool:
+    """Whether somebody with these roles may see this study's arms compared."""
+    return bool(held & (CLOSED if study.arms_are_hidden else COMPARERS))
 
 
 def participants_for(user: User) -> QuerySet[Participant]:

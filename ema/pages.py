@@ -18,17 +18,32 @@ P = ParamSpec("P")
 Page = Callable[Concatenate[HttpRequest, P], HttpResponse]
 
 
+GROUPS = ("Care", "Trial", "Results", "Data")
+"""What pages are about, in the order they are offered in: people, the study, arms, files."""
+
+
 class StudyPage(NamedTuple):
-    """A page about one study, by the name of its address, and the roles that may open it."""
+    """A page about one study, by the name of its address, and the roles that may open it.
+
+    Pages that tell of arms are for whoever may compare them (`access.access_comparison`).
+    """
 
     title: str
     name: str
     roles: frozenset[str]
+    group: str
+    tells_of_arms: bool = False
 
 
 class Link(NamedTuple):
     title: str
     address: str
+    is_here: bool = False
+
+
+class LinkGroup(NamedTuple):
+    title: str
+    links: list[Link]
 
 
 STUDY_PAGES: list[StudyPage] = []
@@ -54,14 +69,21 @@ def answer_page(
 ) -> HttpResponse:
     """A page in the look of the operators' admin."""
     context |= admin.site.each_context(request) | {"title": title}
+    if study := context.get("study"):
+        here = request.resolver_match.view_name if request.resolver_match else ""
+        context["page_groups"] = pages_of(study, request.user, here=here)
     return render(request, template, context, status=status)
 
 
-def links_of(study: Study, user: User, *, but: str = "") -> list[Link]:
-    """The added pages of a study that this user may open; `but` is the page that links."""
+def pages_of(study: Study, user: User, *, here: str = "") -> list[LinkGroup]:
+    """The pages of a study that this user may open, by group; `here` is the one being shown."""
     held = access.roles_in(user=user, study=study)
-    return [
-        Link(page.title, reverse(page.name, args=[study.slug]))
-        for page in STUDY_PAGES
-        if page.roles & held and page.name != but
-    ]
+    may_compare = access.may_compare(study=study, held=held)
+    found = [LinkGroup(group, []) for group in GROUPS]
+    for page in STUDY_PAGES:
+        if page.roles & held and (may_compare or not page.tells_of_arms):
+            address = reverse(page.name, args=[study.slug])
+            found[GROUPS.index(page.group)].links.append(
+                Link(page.title, address, page.name == here)
+            )
+    return [group for group in found if group.links]

@@ -130,6 +130,7 @@ INSTALLED_APPS = [
     "ema.apps.EmaConfig",
     "scheduler.apps.SchedulerConfig",
     "analytics.apps.AnalyticsConfig",
+    "console.apps.ConsoleConfig",
     "ema.apps.OperatorAdminConfig",
     "rest_framework",
     "drf_spectacular",

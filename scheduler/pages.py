@@ -8,7 +8,7 @@ from django.views.decorators.http import require_GET
 from ema import access
 from ema.models import Prompt
 from ema.models.study import Role
-from ema.pages import StudyPage, answer_page, links_of, operators_page
+from ema.pages import StudyPage, answer_page, operators_page
 from scheduler.ledger import ledgers
 from scheduler.phone_tasks import phone_tasks
 from scheduler.wording import explained
@@ -16,8 +16,8 @@ from scheduler.wording import explained
 EVERYBODY = frozenset(Role.values)
 CARERS = frozenset({Role.COORDINATOR.value, Role.INVESTIGATOR.value})
 PAGES = [
-    StudyPage("Ledger of prompts", "scheduler:ledger", EVERYBODY),
-    StudyPage("Phones to look after", "scheduler:phones", CARERS),
+    StudyPage("Ledger of prompts", "scheduler:ledger", EVERYBODY, "Trial"),
+    StudyPage("Phones to look after", "scheduler:phones", CARERS, "Care"),
 ]
 
 
@@ -33,7 +33,6 @@ def ledger(request: HttpRequest, slug: str) -> HttpResponse:
         f"Ledger: {study.title}",
         study=study,
         only_sites=access.only_sites_of(user=request.user, study=study),
-        links=links_of(study, request.user, but="scheduler:ledger"),
         ledger=counted.whole,
         lines=explained(counted.whole),
         splits={"Site": counted.by_site, "Phase": counted.by_phase},
@@ -52,7 +51,6 @@ def phones(request: HttpRequest, slug: str) -> HttpResponse:
         f"Phones to look after: {study.title}",
         study=study,
         only_sites=access.only_sites_of(user=request.user, study=study),
-        links=links_of(study, request.user, but="scheduler:phones"),
         quiet_days=quiet_after.days,
         tasks=phone_tasks(people, now=timezone.now(), quiet_after=quiet_after),
     )

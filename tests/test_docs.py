@@ -10,7 +10,7 @@ from django.core.management import get_commands, load_command_class
 from django.urls import URLPattern, URLResolver, get_resolver
 
 ROOT = Path(settings.BASE_DIR)
-OURS = ("ema", "scheduler", "analytics")
+OURS = ("ema", "scheduler", "analytics", "console")
 
 
 def text_of(*pages: str) -> str:

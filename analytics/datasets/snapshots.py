@@ -20,7 +20,7 @@ from ema.models import Study
 from ema.models.study import Role
 
 LEASE = timedelta(minutes=5)  # longer than a task may run
-READERS = {Role.INVESTIGATOR.value, Role.STATISTICIAN.value}
+READERS = frozenset({Role.INVESTIGATOR.value, Role.STATISTICIAN.value})
 
 
 class SnapshotRefused(ValueError):

@@ -57,9 +57,10 @@ def test_the_studies_list_offers_what_the_role_may_see() -> None:
     statistician = words(signed_in(study, "statistician").get("/studies/").content.decode())
     investigator = words(signed_in(study, "investigator").get("/studies/").content.decode())
     coordinator = words(signed_in(study, "coordinator").get("/studies/").content.decode())
-    assert "Comparison of arms Outcomes Snapshots" in statistician
+    assert "Results Comparison of arms Outcomes Analysis plans" in statistician
     assert "Comparison of arms" not in investigator
     assert "Outcomes" not in investigator
+    assert "Data Snapshots" in investigator
     assert "Snapshots" in investigator
     assert "Records of the trial" in coordinator
     assert "The other trial" not in statistician + investigator + coordinator

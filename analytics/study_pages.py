@@ -1,0 +1,13 @@
+"""The pages of this package that every study has, and who may open them."""
+
+from analytics.datasets.snapshots import READERS
+from analytics.plans import PLANNERS
+from ema.access import COMPARERS
+from ema.pages import StudyPage
+
+PAGES = [
+    StudyPage("Comparison of arms", "analytics:comparison", COMPARERS, "Results", True),
+    StudyPage("Outcomes", "analytics:outcomes", COMPARERS, "Results", True),
+    StudyPage("Analysis plans", "analytics:plans", PLANNERS, "Results"),
+    StudyPage("Snapshots", "analytics:snapshots", READERS, "Data"),
+]
