@@ -29,6 +29,11 @@ User = AbstractBaseUser | AnonymousUser
 CLOSED = frozenset({Role.STATISTICIAN.value})
 COMPARERS = CLOSED | {Role.INVESTIGATOR.value}
 
+READERS = frozenset({Role.COORDINATOR.value, Role.INVESTIGATOR.value, Role.STATISTICIAN.value})
+"""Who reads the records of participants: a pharmacist and an auditor do not."""
+TRAIL_READERS = READERS | {Role.AUDITOR.value}
+"""Who reads the audit trail."""
+
 
 class NoAccess(Exception):
     """This person may not see or do that; the message says what is missing."""
@@ -79,7 +84,7 @@ def participants_for(user: User) -> QuerySet[Participant]:
     """Participants of the sites a coordinator has, and of an investigator's whole studies."""
     if not user.is_authenticated:
         return Participant.objects.none()
-    held = Membership.objects.filter(user_id=user.pk)
+    held = Membership.objects.filter(user_id=user.pk, role__in=READERS)
     whole = held.filter(site=None).values("study_id")
     sites = held.exclude(site=None).values("site_id")
     return Participant.objects.filter(Q(study__in=whole) | Q(site__in=sites))
@@ -98,7 +103,7 @@ def only_sites_of(*, user: User, study: Study) -> list[str]:
     """The codes of the sites that a user is kept to; none when they see the whole study."""
     if not user.is_authenticated:
         return []
-    held = Membership.objects.filter(user_id=user.pk, study=study)
+    held = Membership.objects.filter(user_id=user.pk, study=study, role__in=READERS)
     if held.filter(site=None).exists():
         return []
     return sorted(held.values_list("site__code", flat=True).distinct())
@@ -108,7 +113,7 @@ def audit_events_for(user: User) -> QuerySet[AuditEvent]:
     """Events of one's studies or, kept to a site, of that site; closed ones for the closed role."""
     if not user.is_authenticated:
         return AuditEvent.objects.none()
-    held = Membership.objects.filter(user_id=user.pk)
+    held = Membership.objects.filter(user_id=user.pk, role__in=TRAIL_READERS)
     whole = held.filter(site=None).values("study_id")
     sites = held.exclude(site=None).values("site_id")
     closed = studies_for(user, Role.STATISTICIAN.value)

@@ -11,7 +11,7 @@ from ema import audit, phases
 from ema.audit import Actor
 from ema.models import Item, Membership, Phase, QuestionnaireVersion, Site, Study
 from ema.models.questionnaire import AnalysisRole, canonical
-from ema.models.study import Role
+from ema.models.study import AT_A_SITE
 from ema.questionnaires import checks
 
 SETTLED = ("slug", "masking")  # from the start on: addresses, and who may see arms
@@ -173,11 +173,13 @@ def grant(
 def refuse_wrong_grant(
     *, user_id: int | None, role: str, study: Study, site: Site | None, actor: Actor
 ) -> None:
-    """Raise RoleRefused: nobody lets themselves in, and only a coordinator has one site."""
+    """Raise RoleRefused: nobody lets themselves in, and only some roles have one site."""
     if actor.user is not None and actor.user.pk == user_id:
         raise RoleRefused("Nobody gives a role to themselves: ask another administrator.")
-    if site is not None and role != Role.COORDINATOR:
-        raise RoleRefused(f"Only a coordinator is kept to a site: leave it out for {role}.")
+    if site is not None and role not in AT_A_SITE:
+        raise RoleRefused(
+            f"Only a coordinator or a pharmacist is kept to a site: leave it out for {role}."
+        )
     if site is not None and site.study_id != study.pk:
         raise RoleRefused(f"Site {site} is not a site of study {study}.")
 

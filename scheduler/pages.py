@@ -6,6 +6,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from ema import access
+from ema.access import READERS
 from ema.models import Prompt
 from ema.models.study import Role
 from ema.pages import StudyPage, answer_page, operators_page
@@ -13,10 +14,9 @@ from scheduler.ledger import ledgers
 from scheduler.phone_tasks import phone_tasks
 from scheduler.wording import explained
 
-EVERYBODY = frozenset(Role.values)
 CARERS = frozenset({Role.COORDINATOR.value, Role.INVESTIGATOR.value})
 PAGES = [
-    StudyPage("Ledger of prompts", "scheduler:ledger", EVERYBODY, "Trial"),
+    StudyPage("Ledger of prompts", "scheduler:ledger", READERS, "Trial"),
     StudyPage("Phones to look after", "scheduler:phones", CARERS, "Care"),
 ]
 
@@ -24,7 +24,7 @@ PAGES = [
 @require_GET
 @operators_page
 def ledger(request: HttpRequest, slug: str) -> HttpResponse:
-    study = access.access_study(user=request.user, slug=slug, roles=EVERYBODY)
+    study = access.access_study(user=request.user, slug=slug, roles=READERS)
     people = access.participants_for(request.user).filter(study=study)
     counted = ledgers(Prompt.objects.filter(participant__in=people), timezone.now())
     return answer_page(

@@ -15,7 +15,7 @@ from ema.models.study import Role
 FILTER_LOOKUPS = ("", "__exact", "__in", "__isnull", "__isempty", "__id__exact", "__id__in")
 
 COORDINATORS = frozenset({Role.COORDINATOR.value})
-OPERATORS = frozenset(Role.values)
+OPERATORS = access.READERS
 
 
 class OperatorSite(AdminSite):

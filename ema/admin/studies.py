@@ -11,7 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ema import access, arms, phases, studies
-from ema.admin.site import OPERATORS, RecordAdmin, SetUpAdmin, actor
+from ema.admin.site import RecordAdmin, SetUpAdmin, actor
 from ema.audit import Actor
 from ema.models import (
     Arm,
@@ -195,7 +195,7 @@ class OperatorAdmin(SetUpAdmin, UserAdmin[User]):
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(RecordAdmin):
-    readers = OPERATORS
+    readers = access.TRAIL_READERS
     list_display = ["at", "study", "site", "action", "subject", "actor", "door", "reason"]
     list_filter = [*OWN, "action", "door"]
     search_fields = ["subject", "action"]

@@ -319,10 +319,15 @@ class Role(models.TextChoices):
     COORDINATOR = "coordinator", "coordinator (of a site)"
     INVESTIGATOR = "investigator", "investigator (of a study)"
     STATISTICIAN = "statistician", "statistician (closed: sees arms)"
+    PHARMACIST = "pharmacist", "pharmacist (unblinds one participant in an emergency)"
+    AUDITOR = "auditor", "auditor (reads the audit trail)"
+
+
+AT_A_SITE = (Role.COORDINATOR.value, Role.PHARMACIST.value)
 
 
 class Membership(models.Model):
-    """What a user may do in a study; `site` narrows a coordinator to one site."""
+    """What a user may do in a study; `site` narrows a coordinator or pharmacist to one site."""
 
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships"
@@ -344,9 +349,9 @@ class Membership(models.Model):
                 condition=Q(role__in=Role.values), name="membership_role_is_a_known_one"
             ),
             models.CheckConstraint(
-                condition=Q(site__isnull=True) | Q(role="coordinator"),
-                name="only_a_coordinator_is_kept_to_a_site",
-                violation_error_message="Only a coordinator is kept to a site.",
+                condition=Q(site__isnull=True) | Q(role__in=AT_A_SITE),
+                name="only_who_works_at_a_site_is_kept_to_one",
+                violation_error_message="Only a coordinator or a pharmacist is kept to a site.",
             ),
         ]
 

@@ -7,7 +7,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
-from ema.models import Membership
+from ema.models import AuditEvent, Membership
+from ema.models.study import Role
 from tests import trial
 from tests.ema.test_settings import manage
 
@@ -22,6 +23,40 @@ def test_a_role_is_granted_once(capsys: pytest.CaptureFixture[str]) -> None:
         assert f"ada {said} statistician of demo." in capsys.readouterr().out
     call_command("grant", "coordinator", "ada", study="demo", site="S1")
     assert Membership.objects.count() == 2
+
+
+def test_a_role_is_taken_away_where_it_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    trial.make_study()
+    User.objects.create_user("ada")
+    call_command("grant", "pharmacist", "ada", study="demo", site="S1")
+    with pytest.raises(CommandError) as refused:
+        call_command("revoke", "pharmacist", "ada", study="demo")
+    assert str(refused.value) == "ada is not pharmacist of demo. They are pharmacist of S1."
+    assert refused.value.returncode == 1
+    call_command("revoke", "pharmacist", "ada", study="demo", site="S1")
+    assert "ada is no longer pharmacist of S1." in capsys.readouterr().out
+    assert not Membership.objects.exists()
+    [given, taken] = AuditEvent.objects.filter(action__startswith="role.").order_by("id")
+    assert taken.before == given.after == {"role": "pharmacist", "site": "S1"}
+    with pytest.raises(CommandError, match="They hold no role in this study"):
+        call_command("revoke", "auditor", "ada", study="demo")
+
+
+@pytest.mark.parametrize("role", ["investigator", "statistician", "auditor"])
+def test_a_role_of_the_whole_study_has_no_site(role: str) -> None:
+    trial.make_study()
+    User.objects.create_user("ada")
+    with pytest.raises(CommandError, match="Only a coordinator or a pharmacist is kept to a site"):
+        call_command("grant", role, "ada", study="demo", site="S1")
+    assert not Membership.objects.exists()
+
+
+@pytest.mark.parametrize("command", ["grant", "revoke"])
+def test_help_says_what_each_role_is_for(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        call_command(command, "--help")
+    said = capsys.readouterr().out
+    assert [role for role in Role.values if f"\n  {role} " not in said] == []
 
 
 @pytest.mark.parametrize(

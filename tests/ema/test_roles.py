@@ -41,6 +41,28 @@ def issue_codes(client: Client) -> str:
     return page(client.post("/admin/ema/participant/", form, follow=True))
 
 
+@pytest.mark.parametrize("role", ["pharmacist", "auditor"])
+def test_a_pharmacist_and_an_auditor_read_no_records(study: Study, role: str) -> None:
+    client = sign_in(role, study, role)
+    for name in ("participant", "prompt", "response", "urinetest", "device", "quarantine"):
+        assert client.get(f"/admin/ema/{name}/").status_code == 403, name
+    for path in ("ledger", "phones", "comparison", "outcomes", "snapshots", "plans"):
+        assert client.get(f"/studies/demo/{path}/").status_code == 404, path
+    reads_the_trail = client.get("/admin/ema/auditevent/").status_code == 200
+    assert reads_the_trail is (role == "auditor")
+
+
+def test_another_role_widens_nobodys_site(study: Study) -> None:
+    """Coordinator of one site and auditor of the study: still the participants of the site."""
+    second = Site.objects.create(study=study, code="S2", title="Second site")
+    trial.enrol_at(second, "S2-001")
+    client = sign_in("cora", study, "coordinator", site=second)
+    study.memberships.create(user_id=client.session["_auth_user_id"], role="auditor")
+    assert "S1-001" not in page(client.get("/admin/ema/participant/"))
+    assert "participant S1-001" in subjects_seen(client)
+    assert "S2" in page(client.get("/studies/demo/ledger/"))
+
+
 @pytest.mark.parametrize("role", ["investigator", "statistician"])
 def test_only_a_coordinator_issues_codes(study: Study, role: str) -> None:
     client = sign_in("ines", study, role)
@@ -205,7 +227,8 @@ def test_closed_events_are_for_the_closed_role(study: Study) -> None:
     closed = audit.record(
         actor=audit.COMMAND, action="comparison.frozen", subject="x", study=study, is_closed=True
     )
-    for role, is_shown in (("coordinator", False), ("investigator", False), ("statistician", True)):
+    for role in (*MASKED, "auditor", "statistician"):
+        is_shown = role == "statistician"
         client = sign_in(role, study, role)
         assert ("comparison.frozen" in subjects_seen(client)) is is_shown
         answer = client.get(f"/admin/ema/auditevent/{closed.pk}/change/")
