@@ -23,6 +23,7 @@ class OperatorAdminConfig(AdminConfig):
             "quarantine",
             "phones",
             "pauses",
+            "visits",
             "push",
         ):
             import_module(f"ema.admin.{screens}")

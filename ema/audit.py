@@ -14,6 +14,16 @@ class Actor(NamedTuple):
     door: str
 
 
+class NoReason(ValueError):
+    """A correction without a reason."""
+
+
+def refuse_no_reason(reason: str, *, of: str) -> None:
+    """Raise NoReason: what stood before is kept, and whoever reads it asks why it changed."""
+    if not reason.strip():
+        raise NoReason(f"Say in words why {of}: what it was before is kept beside the reason.")
+
+
 SYSTEM = Actor(user=None, door="task")
 PHONE = Actor(user=None, door="phone")
 COMMAND = Actor(user=None, door="command")

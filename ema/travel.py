@@ -31,20 +31,25 @@ def report_zone(
 
 
 def move(
-    *, participant: Participant, zone: str, now: datetime, actor: Actor
+    *, participant: Participant, zone: str, now: datetime, actor: Actor, reason: str = ""
 ) -> ScheduleChange | None:
     """The participant lives in another zone from now on, whatever the study's travel policy."""
     refuse_zone(zone)
-    return _change(participant, {"zone": zone}, now, actor)
+    return _change(participant, {"zone": zone}, now, actor, reason)
 
 
 def change_hours(
-    *, participant: Participant, windows: list[dict[str, Any]] | None, now: datetime, actor: Actor
+    *,
+    participant: Participant,
+    windows: list[dict[str, Any]] | None,
+    now: datetime,
+    actor: Actor,
+    reason: str = "",
 ) -> ScheduleChange | None:
     """Other waking hours; None is the phase's again. The draws stay the same."""
     for problem in () if windows is None else hours_problems(windows):
         raise ChangeRefused(problem)
-    return _change(participant, {"windows": windows}, now, actor)
+    return _change(participant, {"windows": windows}, now, actor, reason)
 
 
 def hours_problems(windows: object) -> list[str]:
@@ -62,7 +67,7 @@ def refuse_zone(zone: str) -> None:
 
 @transaction.atomic
 def _change(
-    participant: Participant, wanted: dict[str, Any], now: datetime, actor: Actor
+    participant: Participant, wanted: dict[str, Any], now: datetime, actor: Actor, reason: str
 ) -> ScheduleChange | None:
     """Write down what changes and from when; None when it is so already."""
     old = Participant.objects.select_for_update(no_key=True).get(pk=participant.pk)
@@ -90,5 +95,6 @@ def _change(
         site=old.site,
         before=before,
         after={**wanted, "effective_on": effective_on.isoformat()},
+        reason=reason.strip(),
     )
     return change

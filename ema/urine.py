@@ -1,4 +1,4 @@
-"""Urine tests: the schedule, and entering results with an audit trail."""
+"""Urine tests: the schedule, entering results, and correcting them with a reason."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -73,25 +73,58 @@ def refuse_wrong_date(*, test: UrineTest, collected_on: date | None, now: dateti
         )
 
 
+def refuse_wrong_correction(
+    *, test: UrineTest, result: str, collected_on: date | None, reason: str
+) -> None:
+    """UrineRefused when a recorded result would change without a reason."""
+    if _is_correction(test, result, collected_on) and not reason.strip():
+        raise UrineRefused(
+            f"{test.due_on} is recorded as {_in_words(test)}: say why it is corrected. The old "
+            "result is kept."
+        )
+
+
+def _is_correction(test: UrineTest, result: str, collected_on: date | None) -> bool:
+    return bool(test.result) and (test.result, test.collected_on) != (result, collected_on)
+
+
+def _in_words(test: UrineTest) -> str:
+    return f"{test.result} on {test.collected_on}" if test.collected_on else test.result
+
+
 @transaction.atomic
 def record_result(
-    *, test: UrineTest, result: str, collected_on: date | None, now: datetime, actor: Actor
-) -> None:
-    """Enter or correct a result; the audit trail keeps what it was before."""
+    *,
+    test: UrineTest,
+    result: str,
+    collected_on: date | None,
+    now: datetime,
+    actor: Actor,
+    reason: str = "",
+) -> bool:
+    """Enter a result, or correct one with a reason; False when it says so already.
+
+    The audit trail keeps what it was before. Raises UrineRefused.
+    """
     refuse_wrong_date(test=test, collected_on=collected_on, now=now)
-    old = UrineTest.objects.select_for_update().get(pk=test.pk)
+    old = UrineTest.objects.select_for_update(of=("self",)).get(pk=test.pk)
+    refuse_wrong_correction(test=old, result=result, collected_on=collected_on, reason=reason)
+    if (old.result, old.collected_on) == (result, collected_on):
+        return False
     test.result, test.collected_on = result, collected_on
     test.recorded_at = now if result else None
     test.save(update_fields=["result", "collected_on", "recorded_at"])
     audit.record(
         actor=actor,
-        action="urine.recorded",
+        action="urine.corrected" if old.result else "urine.recorded",
         subject=f"participant {old.participant.code} {old.due_on}",
         study=old.participant.study,
         site=old.participant.site,
         before={"result": old.result, "collected_on": _iso(old.collected_on)},
         after={"result": result, "collected_on": _iso(collected_on)},
+        reason=reason.strip(),
     )
+    return True
 
 
 def _today(participant: Participant, now: datetime) -> date:

@@ -1,4 +1,4 @@
-"""Visits: recorded once, so that the phases that start at them can begin."""
+"""Visits: recorded once, so that the phases that start at them can begin; dates corrected."""
 
 from datetime import date, datetime
 from zoneinfo import ZoneInfo
@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 
 from ema import audit
 from ema.audit import Actor
-from ema.models import Participant, Phase, Visit
+from ema.models import Participant, Phase, PhaseStart, Visit
 
 
 class VisitRefused(ValueError):
@@ -38,6 +38,42 @@ def record_visit(
         message = f"Visit {key!r} of participant {participant.code} is recorded already."
         raise VisitRefused(message) from error
     return visit
+
+
+@transaction.atomic
+def correct_visit(
+    *, visit: Visit, on_date: date, now: datetime, actor: Actor, reason: str
+) -> list[PhaseStart]:
+    """Another date for a visit, with a reason; the audit trail keeps the one before.
+
+    Phases not begun begin from the new date. What is planned stands: those phases are returned.
+    """
+    old = Visit.objects.select_for_update(of=("self",)).get(pk=visit.pk)
+    refuse_wrong_correction(visit=old, on_date=on_date, now=now, reason=reason)
+    Visit.objects.filter(pk=old.pk).update(on_date=on_date, recorded_at=now)
+    audit.record(
+        actor=actor,
+        action="visit.corrected",
+        subject=f"participant {old.participant.code}",
+        study=old.participant.study,
+        site=old.participant.site,
+        before={"key": old.key, "on_date": old.on_date.isoformat()},
+        after={"key": old.key, "on_date": on_date.isoformat()},
+        reason=reason.strip(),
+    )
+    standing = PhaseStart.objects.filter(participant=old.participant_id, phase__visit=old.key)
+    return list(standing.select_related("phase").order_by("begins_on"))
+
+
+def refuse_wrong_correction(*, visit: Visit, on_date: date, now: datetime, reason: str) -> None:
+    """Raise VisitRefused when nothing changes, nobody says why, or the date cannot be."""
+    if on_date == visit.on_date:
+        raise VisitRefused(f"The visit is recorded on {on_date} already.")
+    if not reason.strip():
+        raise VisitRefused(
+            f"Say why the date is corrected: it was recorded as {visit.on_date}, which is kept."
+        )
+    refuse_wrong_visit(participant=visit.participant, key=visit.key, on_date=on_date, now=now)
 
 
 def refuse_wrong_visit(*, participant: Participant, key: str, on_date: date, now: datetime) -> None:

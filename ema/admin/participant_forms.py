@@ -39,6 +39,12 @@ class ParticipantForm(forms.ModelForm[Participant]):
         help_text="Empty: the phase's. Else local times by weekday, 1 is Monday: "
         '[{"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": "20:00", "end": "06:00"}].',
     )
+    because = forms.CharField(
+        max_length=500,
+        required=False,
+        label="Reason for the change",
+        help_text="Needed where the zone or the waking hours change; what they were is kept.",
+    )
     withdraws = forms.BooleanField(
         required=False,
         label="This participant withdraws now",
@@ -59,6 +65,8 @@ class ParticipantForm(forms.ModelForm[Participant]):
         windows = cleaned.get("windows")
         for problem in () if windows is None else travel.hours_problems(windows):
             self.add_error("windows", problem)
+        if {"zone", "windows"} & set(self.changed_data) and not cleaned.get("because", "").strip():
+            self.add_error("because", "Say why the zone or the waking hours change.")
         if cleaned.get("withdraws") and not cleaned.get("why", "").strip():
             self.add_error("why", "Say why the participant withdraws.")
         if cleaned.get("why") and not cleaned.get("withdraws"):

@@ -10,16 +10,17 @@ from django.forms import ModelForm
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ema import access, enrolment, pauses, travel, urine, visits, withdrawal
+from ema import access, enrolment, pauses, travel, urine, withdrawal
 from ema.admin.participant_forms import EnrolForm, ParticipantForm
 from ema.admin.site import COORDINATORS, ParticipantRecordAdmin, RecordAdmin, actor
-from ema.models import Participant, Prompt, Response, Site, UrineTest, Visit
+from ema.models import Participant, Prompt, Response, Site, UrineTest
 from ema.prompt_state import state_expression
 from ema.questionnaires.answers import contradictions
 
 OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
 SHOWN = ["site", "code", "language", "enrolled_at", "enrolled_on"]
 LIVING = ["zone", "windows"]
+CHANGING = ["because"]
 LEAVING = ["withdraws", "why", "data_may_be_kept"]
 LEFT = ["withdrawn_at", "withdrawal_reason", "keep_data"]
 OWN_PARTICIPANTS = [(f"participant__{name}", kind) for name, kind in OWN]
@@ -53,7 +54,7 @@ class ParticipantAdmin(RecordAdmin):
         if obj is None:
             return ["site", "code", "zone", "language"]
         may = self.has_change_permission(request, obj)
-        return [*SHOWN, *LIVING, *(LEAVING if may else LEFT)]
+        return [*SHOWN, *LIVING, *([*CHANGING, *LEAVING] if may else LEFT)]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
         return [*SHOWN, *LEFT] if obj else []
@@ -89,8 +90,8 @@ class ParticipantAdmin(RecordAdmin):
         """Other hours or another zone hold from a day that no phone has yet; leaving, at once."""
         by: Any = {"participant": obj, "now": timezone.now(), "actor": actor(request)}
         for change in (
-            travel.move(zone=said["zone"], **by),
-            travel.change_hours(windows=said["windows"], **by),
+            travel.move(zone=said["zone"], reason=said["because"], **by),
+            travel.change_hours(windows=said["windows"], reason=said["because"], **by),
         ):
             if change:
                 text = (
@@ -141,53 +142,6 @@ class ParticipantAdmin(RecordAdmin):
         self.message_user(request, text, messages.SUCCESS)
 
 
-class VisitForm(forms.ModelForm[Visit]):
-    class Meta:
-        model = Visit
-        fields = ["participant", "key", "on_date"]
-
-    def clean(self) -> dict[str, Any]:
-        """Refuse here what the step would refuse."""
-        cleaned = super().clean() or {}
-        if all(cleaned.get(name) for name in ("participant", "key", "on_date")):
-            try:
-                visits.refuse_wrong_visit(**cleaned, now=timezone.now())
-            except visits.VisitRefused as error:
-                self.add_error(None, str(error))
-        return cleaned
-
-
-@admin.register(Visit)
-class VisitAdmin(ParticipantRecordAdmin):
-    """Visits at which phases start: add one when it has taken place."""
-
-    form = VisitForm
-    writers = COORDINATORS
-    list_display = ["participant", "key", "on_date", "recorded_at"]
-    list_filter = [*OWN_PARTICIPANTS, "key"]
-    list_select_related = ["participant"]
-    search_fields = ["participant__code"]
-
-    def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
-        return False
-
-    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        sites = access.sites_for(request.user, "coordinator")
-        kwargs["queryset"] = Participant.objects.active().filter(site__in=sites)
-        return super().formfield_for_foreignkey(db_field, request, **kwargs)
-
-    def save_model(
-        self, request: HttpRequest, obj: Visit, form: ModelForm[Any], change: bool
-    ) -> None:
-        obj.pk = visits.record_visit(
-            participant=obj.participant,
-            key=obj.key,
-            on_date=obj.on_date,
-            now=timezone.now(),
-            actor=actor(request),
-        ).pk
-
-
 @admin.register(Prompt)
 class PromptAdmin(ParticipantRecordAdmin):
     list_display = ["participant", "study_on", "ordinal", "due_at", "state", "sent_at"]
@@ -220,6 +174,25 @@ class ResponseAdmin(ParticipantRecordAdmin):
 
 
 class UrineForm(forms.ModelForm[UrineTest]):
+    reason = forms.CharField(
+        max_length=500,
+        required=False,
+        label="Reason for a correction",
+        help_text="Needed where a result is recorded already; what it was is kept.",
+    )
+
+    def clean(self) -> dict[str, Any]:
+        """Refuse here what correcting would refuse; the old result is still in place."""
+        cleaned = super().clean() or {}
+        if {"result", "collected_on"} <= cleaned.keys():
+            names = ("result", "collected_on", "reason")
+            asked: dict[str, Any] = {name: cleaned.get(name) for name in names}
+            try:
+                urine.refuse_wrong_correction(test=self.instance, **asked)
+            except urine.UrineRefused as error:
+                self.add_error("reason", str(error))
+        return cleaned
+
     def clean_collected_on(self) -> date | None:
         """Refuse here what recording would refuse, beside the field."""
         collected_on: date | None = self.cleaned_data["collected_on"]
@@ -245,6 +218,10 @@ class UrineTestAdmin(ParticipantRecordAdmin):
     fields = ["participant", "due_on", "result", "collected_on", "recorded_at"]
     readonly_fields = ["participant", "due_on", "recorded_at"]
 
+    def get_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
+        shown = list(self.fields or ())
+        return [*shown, "reason"] if self.has_change_permission(request, obj) else shown
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 
@@ -257,4 +234,5 @@ class UrineTestAdmin(ParticipantRecordAdmin):
             collected_on=obj.collected_on,
             now=timezone.now(),
             actor=actor(request),
+            reason=form.cleaned_data["reason"],
         )

@@ -147,14 +147,19 @@ def test_a_urine_result_is_entered_and_its_correction_keeps_the_old_value(study:
     )
     client = sign_in("cora", study, "coordinator")
     path = f"/admin/ema/urinetest/{test.pk}/change/"
-    for result in ("negative", "positive"):
-        client.post(path, {"result": result, "collected_on": today.isoformat()})
+    said = {"collected_on": today.isoformat()}
+    client.post(path, said | {"result": "negative"})
+    refused = page(client.post(path, said | {"result": "positive"}))
+    assert f"{today} is recorded as negative on {today}: say why it is corrected." in refused
+    client.post(path, said | {"result": "negative"})  # nothing changes: no reason, no event
+    client.post(path, said | {"result": "positive", "reason": "read the wrong strip"})
     refused = page(client.post(path, {"result": "missed", "collected_on": today.isoformat()}))
     assert "a missed test has none" in refused
     test.refresh_from_db()
     assert test.is_lapse
-    correction = AuditEvent.objects.filter(action="urine.recorded").first()
-    assert correction
+    assert AuditEvent.objects.filter(action="urine.recorded").count() == 1
+    correction = AuditEvent.objects.get(action="urine.corrected")
+    assert correction.reason == "read the wrong strip"
     assert correction.before
     assert correction.after
     assert (correction.before["result"], correction.after["result"]) == ("negative", "positive")
@@ -209,7 +214,8 @@ def change_participant(client: Client, code: str = "S1-001", **form: str) -> str
 def test_a_coordinator_changes_hours_and_zone_from_a_day_no_phone_has(study: Study) -> None:
     client = sign_in("cora", study, "coordinator")
     nights = '[{"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": "20:00", "end": "06:00"}]'
-    said = change_participant(client, zone="Asia/Tokyo", windows=nights)
+    assert "Say why the zone" in change_participant(client, zone="Asia/Tokyo", windows=nights)
+    said = change_participant(client, zone="Asia/Tokyo", windows=nights, because="works at night")
     assert "It holds from" in said
     participant = Participant.objects.get(code="S1-001")
     assert participant.zone == "Asia/Tokyo"
@@ -219,6 +225,9 @@ def test_a_coordinator_changes_hours_and_zone_from_a_day_no_phone_has(study: Stu
     assert set(AuditEvent.objects.filter(door="admin").values_list("action", flat=True)) == {
         "participant.schedule_changed"
     }
+    told = AuditEvent.objects.filter(door="admin")
+    assert {event.reason for event in told} == {"works at night"}
+    assert {"zone": "Europe/Brussels"} in [event.before for event in told]
 
 
 def test_hours_that_cannot_work_and_unknown_zones_are_refused_beside_the_field(

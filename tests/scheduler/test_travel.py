@@ -159,14 +159,14 @@ def test_a_study_that_keeps_to_the_home_zone_follows_no_phone(someone: Participa
 
 def test_the_command_moves_and_says_what_is_wrong(someone: Participant) -> None:
     out = StringIO()
-    call_command("move_zone", "demo", "S1", "Asia/Tokyo", stdout=out)
+    call_command("move_zone", "demo", "S1", "Asia/Tokyo", "--reason", "moved", stdout=out)
     tomorrow = timezone.now().astimezone(ZoneInfo("Europe/Brussels")).date() + DAY
     assert out.getvalue() == f"Participant S1 moves to Asia/Tokyo from {tomorrow}.\n"
     event = AuditEvent.objects.get(action="participant.schedule_changed")
     assert event.before == {"zone": "Europe/Brussels"}
-    call_command("move_zone", "demo", "S1", "Asia/Tokyo", stdout=out)
+    call_command("move_zone", "demo", "S1", "Asia/Tokyo", "--reason", "moved", stdout=out)
     assert "is there already" in out.getvalue()
     with pytest.raises(CommandError, match="write an IANA name"):
-        call_command("move_zone", "demo", "S1", "Mars/Olympus")
+        call_command("move_zone", "demo", "S1", "Mars/Olympus", "--reason", "moved")
     with pytest.raises(CommandError, match="no participant 'S9'"):
-        call_command("move_zone", "demo", "S9", "UTC")
+        call_command("move_zone", "demo", "S9", "UTC", "--reason", "moved")
