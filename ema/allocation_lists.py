@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 METHOD = "permuted blocks of random size"
 VERSION = "1"  # of the generator: raised when the same randomness would give another list
-SIZES = (4, 6, 8)
+TIMES = (2, 3, 4)  # the ratio's sum: 4, 6 and 8 for two even arms
 LONGEST_BLOCK = 100
 MOST_SLOTS = 100_000
 MOST_FACTORS = 2
@@ -49,7 +49,7 @@ class Blocks:
     ratio: Mapping[str, int]
     sites: Sequence[str]
     per_stratum: int
-    sizes: Sequence[int] = SIZES
+    sizes: Sequence[int]
     factors: Factors | None = None
 
     @property
@@ -73,6 +73,11 @@ class Blocks:
             "factors": {name: list(values) for name, values in (self.factors or {}).items()},
             "per_stratum": self.per_stratum,
         }
+
+
+def usual_sizes(ratio: Mapping[str, int]) -> list[int]:
+    """4, 6 and 8 for two even arms: sizes that leave next to nothing certain beforehand."""
+    return [times * sum(ratio.values()) for times in TIMES]
 
 
 def stratum_of(site: str, factors: Mapping[str, str]) -> str:

@@ -11,12 +11,14 @@ from ema.models import Arm, Study
 
 def problems(arm: Arm) -> list[str]:
     """Every reason, in words, why this arm cannot be saved like this."""
+    old = Arm.objects.filter(pk=arm.pk).first() if arm.pk else None
+    found = []
+    if old and old.key != arm.key and old.allocations.exists():
+        found.append(f"Arm {old} is on an allocation list: it keeps its key.")
     study = Study.objects.filter(pk=arm.study_id, started_at__isnull=False).first()
     if study is None:
-        return []
-    found = []
-    old = Arm.objects.filter(pk=arm.pk).first() if arm.pk else None
-    if old and old.key != arm.key:
+        return found
+    if old and old.key != arm.key and not found:
         found.append(f"Study {study} has started: arm {old} keeps its key.")
     if old and old.treatments and old.treatments != arm.treatments:
         found.append(f"Study {study} has started: arm {old} keeps its treatments.")

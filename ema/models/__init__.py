@@ -1,6 +1,6 @@
 """Every record of the trial. `docs/architecture.md` has the glossary."""
 
-from ema.models.allocation import Allocation
+from ema.models.allocation import Allocation, AllocationList, Eligibility
 from ema.models.audit import AuditEvent
 from ema.models.heartbeat import Heartbeat
 from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent, RefreshToken
@@ -16,9 +16,11 @@ from ema.models.visit import PhaseStart, Visit
 
 __all__ = [
     "Allocation",
+    "AllocationList",
     "Arm",
     "AuditEvent",
     "Device",
+    "Eligibility",
     "EnrolmentCode",
     "Heartbeat",
     "Item",

@@ -18,6 +18,7 @@ from ema.allocation_lists import (
     kit_codes,
     parts_of,
     stratum_of,
+    usual_sizes,
 )
 from ema.predictability import predictability
 
@@ -25,7 +26,7 @@ EVEN = {"placebo": 1, "clonidine": 1}
 
 
 def blocks(**changed: object) -> Blocks:
-    asked = {"ratio": EVEN, "sites": ["S1", "S2"], "per_stratum": 60} | changed
+    asked = {"ratio": EVEN, "sites": ["S1", "S2"], "per_stratum": 60, "sizes": [4, 6, 8]} | changed
     return Blocks(**asked)  # type: ignore[arg-type]
 
 
@@ -177,6 +178,11 @@ def test_what_cannot_be_drawn_is_refused_in_words(
 ) -> None:
     with pytest.raises(ListRefused, match=sentence.replace("?", r"\?")):
         draw(blocks(**changed))
+
+
+def test_usual_sizes_fit_the_ratio() -> None:
+    assert usual_sizes(EVEN) == [4, 6, 8]
+    assert usual_sizes({"a": 2, "b": 1}) == [6, 9, 12]
 
 
 def test_every_fault_is_named_at_once() -> None:
