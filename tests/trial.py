@@ -4,14 +4,19 @@ Everything goes through the steps a real door would call.
 """
 
 import uuid
-from datetime import UTC, datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, date, datetime
 from typing import Any
 
+from django.db import connection
 from django.utils import timezone
 
-from ema import audit, enrolment, studies
+from ema import allocation, audit, enrolment, sealing, studies
+from ema.allocation import Confirmed, Told
 from ema.models import (
     Allocation,
+    AllocationList,
     Arm,
     Item,
     Participant,
@@ -118,3 +123,43 @@ def allocate(participant: Participant, arm: str) -> Allocation:
         participant=participant,
         allocated_at=timezone.now(),
     )
+
+
+def seal(study: Study, **changed: Any) -> AllocationList:
+    """An allocation list of placebo and clonidine for every site."""
+    asked: dict[str, Any] = {
+        "ratio": {arm.key: 1 for arm in study.arms.all()},
+        "per_stratum": 20,
+        "now": timezone.now(),
+        "actor": audit.COMMAND,
+    }
+    return sealing.generate(study=study, **(asked | changed))
+
+
+def confirmed(**changed: Any) -> Confirmed:
+    """What a coordinator confirms, with everything in order."""
+    asked = Confirmed(
+        is_eligible=True, consent_version="2.0", consented_on=date(2026, 1, 1), factors={}
+    )
+    return asked._replace(**changed)
+
+
+def allocate_from_list(participant: Participant, **changed: Any) -> Told:
+    """The next slot of the participant's stratum."""
+    return allocation.allocate(
+        participant=participant,
+        confirmed=confirmed(**changed),
+        now=timezone.now(),
+        actor=audit.COMMAND,
+    )
+
+
+@contextmanager
+def triggers_off() -> Iterator[None]:
+    """Write like somebody who is master of the database."""
+    with connection.cursor() as cursor:
+        cursor.execute("SET session_replication_role = replica")
+        try:
+            yield
+        finally:
+            cursor.execute("SET session_replication_role = origin")

@@ -57,6 +57,14 @@ def listed(each: Callable[[str], float]) -> Callable[[str], list[float]]:
     return read
 
 
+def one_factor(text: str) -> tuple[str, str]:
+    """A factor of allocation with its value, as sex=female."""
+    name, _, value = (part.strip() for part in text.partition("="))
+    if not name or not value:
+        raise ArgumentTypeError(f"{text!r} is no factor: write it as sex=female")
+    return name, value
+
+
 def _as_number(text: str) -> float:
     try:
         return float(text)
