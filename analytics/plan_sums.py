@@ -81,8 +81,9 @@ ANSWERED = """
 SELECT {unit}, count(*), count(p.answered_at)
 FROM ema_prompt p JOIN ema_participant participant ON participant.id = p.participant_id
 WHERE participant.study_id = %(study)s AND p.phase_id = ANY(%(phases)s)
-AND p.cancelled_at IS NULL AND p.undelivered = ''
-AND (p.sent_at IS NOT NULL OR p.armed_at IS NOT NULL OR p.answered_at IS NOT NULL)
+AND p.cancelled_at IS NULL
+AND (p.sent_at IS NOT NULL OR p.armed_at IS NOT NULL OR p.answered_at IS NOT NULL
+    OR p.shown_at IS NOT NULL OR p.opened_at IS NOT NULL)
 GROUP BY 1
 """
 

@@ -16,7 +16,7 @@ from ema.models import Prompt
 from ema.responses import COLUMNS
 
 LOCAL = ZoneInfo(ZONE)
-ARGUMENTS = ("sent", "prompts", "participant", "device", "now", "prompts")  # of INSERT, in order
+ARGUMENTS = ("sent", "prompts", "participant", "device", "now")  # of INSERT, in order
 HEAD = (
     "POST /api/v1/me/submissions:batch HTTP/1.1\r\n"
     "Host: 127.0.0.1\r\n"

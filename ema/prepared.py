@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+import msgspec
 import psycopg
 from django.db import OperationalError, connection
 
@@ -34,5 +35,5 @@ def first_rows(statement: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]
 
 
 def array(ids: Iterable[UUID]) -> str:
-    """Ids as PostgreSQL writes them: psycopg takes twice as long over a list."""
-    return f"{{{','.join(map(str, ids))}}}"
+    """Ids as PostgreSQL writes them: psycopg takes many times as long over a list."""
+    return f"{{{msgspec.json.encode(list(ids)).decode()[1:-1]}}}"

@@ -29,7 +29,7 @@ from ema.submissions import Answer, Broken, Client, Fault, Read, Submission
 class ItemStatus(msgspec.Struct, omit_defaults=True):
     """What became of one item: created, duplicate, conflict or quarantined."""
 
-    id: str | None
+    id: uuid.UUID | str | None
     status: str
     errors: tuple[Fault, ...] = ()
 
@@ -110,9 +110,9 @@ def _status(
         return ItemStatus(entry.id, "quarantined", (entry.fault,))
     if entry.id in created:
         created.discard(entry.id)
-        return ItemStatus(str(entry.id), "created")
+        return ItemStatus(entry.id, "created")
     same = standing.get(entry.id) == entry.read.content_sha256
-    return ItemStatus(str(entry.id), "duplicate" if same else "conflict")
+    return ItemStatus(entry.id, "duplicate" if same else "conflict")
 
 
 class Row(msgspec.Struct):
@@ -159,15 +159,16 @@ _values = _names.replace("content_sha256", "decode(content_sha256, 'hex')").repl
 )
 # A random prompt's answer asks to be the first. Of several the one completed first is, unless the
 # prompt was answered before; what came after a withdrawal never is. Prompts are locked and
-# responses inserted in id order: two batches wait for each other and never deadlock. The update
-# names its prompts once more, so that it never looks worth reading the whole table for.
+# responses inserted in id order: two batches wait for each other and never deadlock. A locked row
+# stays where it is, so the update finds it by its place.
 INSERT = f"""
 WITH sent AS MATERIALIZED (
     SELECT *, asks AND NOT 'after_withdrawal' = ANY(flags) AS counts
     FROM json_to_recordset(%s::json) AS sent ({_typed})
     CROSS JOIN LATERAL (SELECT trigger = 'random' AND prompt_id IS NOT NULL AS asks) AS asking
 ), locked AS MATERIALIZED (
-    SELECT id, answered_at FROM ema_prompt WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+    SELECT id, answered_at, ctid AS place FROM ema_prompt
+    WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 ), judged AS (
     SELECT sent.*, asks AND (locked.answered_at IS NOT NULL OR count(*) FILTER (WHERE counts) OVER (
         PARTITION BY sent.prompt_id ORDER BY completed_at, sent.id
@@ -180,9 +181,9 @@ WITH sent AS MATERIALIZED (
     ON CONFLICT (id) DO NOTHING
     RETURNING id, prompt_id, trigger, completed_at_corrected, flags
 ), answered AS (
-    UPDATE ema_prompt SET answered_at = stored.completed_at_corrected FROM stored
-    WHERE ema_prompt.id = ANY(%s) AND ema_prompt.id = stored.prompt_id
-    AND ema_prompt.answered_at IS NULL
+    UPDATE ema_prompt SET answered_at = stored.completed_at_corrected
+    FROM stored JOIN locked ON locked.id = stored.prompt_id
+    WHERE ema_prompt.ctid = locked.place AND locked.answered_at IS NULL
     AND stored.trigger = 'random'
     AND NOT stored.flags && '{{duplicate_prompt,after_withdrawal}}'
 )
@@ -214,7 +215,7 @@ def _insert(
     _remark(phone, rows)
     sent = msgspec.json.encode(rows).decode()
     prompts, whose = prepared.array(signals), [phone.participant_id, phone.device_id, now]
-    stored = prepared.rows(INSERT, [sent, prompts, *whose, prompts])
+    stored = prepared.rows(INSERT, [sent, prompts, *whose])
     return {each for (each,) in stored}
 
 

@@ -125,7 +125,7 @@ WITH ended AS (
     SELECT prompt.id FROM ema_prompt prompt
     WHERE prompt.due_at < %(now)s AND prompt.expires_at <= %(now)s
     AND prompt.cancelled_at IS NULL AND prompt.armed_at IS NULL AND prompt.sent_at IS NULL
-    AND prompt.answered_at IS NULL AND prompt.undelivered = ''
+    AND prompt.undelivered = ''
     AND prompt.shown_at IS NULL AND prompt.opened_at IS NULL
     AND NOT EXISTS (
         SELECT FROM scheduler_delivery delivery WHERE delivery.prompt_id = prompt.id
@@ -134,6 +134,7 @@ WITH ended AS (
     ORDER BY prompt.due_at LIMIT %(most)s FOR NO KEY UPDATE SKIP LOCKED
 )
 UPDATE ema_prompt prompt SET undelivered = CASE
+    WHEN prompt.answered_at IS NOT NULL THEN 'not_needed'
     WHEN prompt.planned_at >= prompt.expires_at THEN 'system'
     WHEN EXISTS (
         SELECT FROM scheduler_delivery delivery WHERE delivery.prompt_id = prompt.id
@@ -158,7 +159,7 @@ FROM ended WHERE prompt.id = ended.id
 
 
 def give_up(now: datetime) -> int:
-    """Say why expired prompts reached no phone; a few thousand at a time.
+    """Say why nothing was sent for expired prompts; a few thousand at a time.
 
     `system` when the prompt was planned too late or nobody tried; a channel that failed (or whose
     registration is dead) proves that there was a phone. Only a reason: what a phone reports later
