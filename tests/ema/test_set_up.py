@@ -101,13 +101,15 @@ def test_nobody_gives_a_role_to_themselves(root: Client) -> None:
 def test_only_a_coordinator_is_kept_to_a_site(root: Client, role: str) -> None:
     study, ada = trial.make_study(), User.objects.create_user("ada")
     site = study.sites.get()
-    with pytest.raises(CommandError, match="Only a coordinator is kept to a site") as refused:
+    with pytest.raises(
+        CommandError, match="Only a coordinator or a pharmacist is kept to a site"
+    ) as refused:
         call_command("grant", role, "ada", study="demo", site="S1")
     assert refused.value.returncode == 2
     said = save_user(root, ada, role_form(ada, study, role) | {"memberships-0-site": site.pk})
-    assert "Only a coordinator is kept to a site" in said
+    assert "Only a coordinator or a pharmacist is kept to a site" in said
     with (
-        pytest.raises(IntegrityError, match="only_a_coordinator_is_kept_to_a_site"),
+        pytest.raises(IntegrityError, match="only_who_works_at_a_site_is_kept_to_one"),
         transaction.atomic(),
     ):
         Membership.objects.create(user=ada, study=study, site=site, role=role)

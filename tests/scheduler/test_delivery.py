@@ -119,9 +119,7 @@ def test_a_prompt_that_expires_while_it_waits_its_turn_is_not_sent(prompt: Promp
     ("stage", "why"),
     [("armed_at", ""), ("shown_at", ""), ("opened_at", ""), ("answered_at", "not_needed")],
 )
-def test_a_prompt_the_phone_has_already_is_not_pushed(
-    prompt: Prompt, stage: str, why: str
-) -> None:
+def test_a_prompt_the_phone_has_already_is_not_pushed(prompt: Prompt, stage: str, why: str) -> None:
     sent: list[Message] = []
     Prompt.objects.filter(pk=prompt.pk).update(**{stage: prompt.due_at})
     assert dispatch(prompt.due_at + SECOND, sent.append).queued == 0
