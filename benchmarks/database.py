@@ -12,6 +12,8 @@ from ema import embedded
 
 ONLY_ONE = 40_412  # an advisory lock: two runs at once would measure each other
 
+EVERYTHING = ("ema_study", "ema_auditevent", "ema_rowchange")
+
 
 class BenchBusy(RuntimeError):
     """Another run uses the bench's database."""
@@ -28,11 +30,11 @@ def empty_database() -> Iterator[None]:
         if not cursor.fetchone()[0]:
             raise BenchBusy("Another run of the bench is under way: wait for its end.")
     call_command("migrate", verbosity=0)
-    empty("ema_study", "ema_auditevent")
+    empty(*EVERYTHING)
     try:
         yield
     finally:
-        empty("ema_study", "ema_auditevent")
+        empty(*EVERYTHING)
         connection.close()  # and with it the lock
 
 

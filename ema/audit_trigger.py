@@ -29,3 +29,20 @@ DROP FUNCTION audit_is_never_emptied();
 DROP TRIGGER audit_is_append_only ON ema_auditevent;
 DROP FUNCTION audit_is_append_only();
 """
+
+
+def only_grows(table: str) -> str:
+    """SQL by which another table takes new rows and nothing else."""
+    return f"""
+CREATE TRIGGER audit_is_append_only BEFORE UPDATE OR DELETE ON {table}
+    FOR EACH ROW EXECUTE FUNCTION audit_is_append_only();
+CREATE TRIGGER audit_is_never_emptied BEFORE TRUNCATE ON {table}
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_never_emptied();
+"""
+
+
+def may_change(table: str) -> str:
+    return f"""
+DROP TRIGGER audit_is_never_emptied ON {table};
+DROP TRIGGER audit_is_append_only ON {table};
+"""

@@ -1,4 +1,4 @@
-"""A strict content policy, 503 while the database is away, and a short way for uploads."""
+"""A strict content policy, 503 while the database is away, a short way for uploads, who acts."""
 
 from collections.abc import Callable
 
@@ -7,8 +7,10 @@ from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.urls import resolve, reverse
 
+from ema.acting import acting
 from ema.api.errors import bare_problem
 
+READS = ("GET", "HEAD", "OPTIONS")
 UPLOADS = ("phone:submissions", "phone:events")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -42,6 +44,28 @@ def uploads_first(get_response: GetResponse) -> GetResponse:
     return middleware
 
 
+def names_who_acts(get_response: GetResponse) -> GetResponse:
+    """Tells the database which operator sends something; who only reads changes nothing."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        if request.method in READS:
+            return get_response(request)
+        try:
+            if not request.user.is_authenticated:
+                return get_response(request)
+            with acting(request.user):
+                return get_response(request)
+        except (OperationalError, InterfaceError):  # of looking up the user: views have their own
+            return database_away()
+
+    return middleware
+
+
+def database_away() -> HttpResponse:
+    title = "The database is away; nothing was stored. Try again."
+    return bare_problem(503, "database_away", title, {"Retry-After": "5"})
+
+
 class DatabaseAway:
     """Turns a lost database into 503 with Retry-After: phones keep their answers and come back."""
 
@@ -54,5 +78,4 @@ class DatabaseAway:
     def process_exception(self, request: HttpRequest, error: Exception) -> HttpResponse | None:
         if not isinstance(error, OperationalError | InterfaceError):
             return None
-        title = "The database is away; nothing was stored. Try again."
-        return bare_problem(503, "database_away", title, {"Retry-After": "5"})
+        return database_away()

@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ SWITCH = dict.fromkeys(("on", "true", "yes", "y", "ok", "1"), True) | dict.fromk
 )
 RATE = re.compile(r"[1-9][0-9]{0,8}/(?:s|sec|second|m|min|minute|h|hour|d|day)")
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+UNSAFE = re.compile(r"[^\w.-]+")
 LONGEST_INTERVAL_S = 86_400
 LONGEST_DAYS = 365
 
@@ -78,3 +80,10 @@ KINDS = {
     "level": Kind(_level, f"one of {', '.join(LEVELS)}"),
     "redis": Kind(_redis, "redis://host:6379/0, rediss://host:6379/0 or unix:///path/of/socket"),
 }
+
+
+def process_name(arguments: Sequence[str]) -> str:
+    """What runs, as its command line names it, without options: manage.py_lock."""
+    program = Path(arguments[0]).name if arguments and arguments[0] else "python"
+    words = arguments[1:2] if program == "manage.py" else []
+    return "_".join(UNSAFE.sub("-", word) for word in [program, *words])[:100]

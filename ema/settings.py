@@ -5,6 +5,7 @@ value stops the start with a sentence that names its variable.
 """
 
 import secrets
+import sys
 import warnings
 import zoneinfo
 from datetime import timedelta
@@ -77,6 +78,7 @@ def _secret_key() -> str:
 # both would cost more than they do themselves.
 ONLY_WHEN_ASKED = 1_000_000
 PLANS = "-c plan_cache_mode=force_generic_plan -c jit=off"
+WHO = f"-c fourbeat.actor={setting_values.process_name(sys.argv)}"
 
 
 def _database() -> dict[str, Any]:
@@ -98,7 +100,11 @@ def _database() -> dict[str, Any]:
                 "postgres://user:password@host/name."
             )
             raise ImproperlyConfigured(message)
-    defaults = {"options": PLANS, "prepare_threshold": ONLY_WHEN_ASKED, "connect_timeout": 5}
+    defaults = {
+        "options": f"{PLANS} {WHO}",
+        "prepare_threshold": ONLY_WHEN_ASKED,
+        "connect_timeout": 5,
+    }
     options = defaults | found.get("OPTIONS", {})
     return {**found, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
 
@@ -145,6 +151,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "ema.middleware.names_who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]

@@ -1,7 +1,7 @@
 """Every record of the trial. `docs/architecture.md` has the glossary."""
 
 from ema.models.allocation import Allocation, AllocationList, Eligibility
-from ema.models.audit import AuditEvent
+from ema.models.audit import AuditEvent, RowChange
 from ema.models.heartbeat import Heartbeat
 from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent, RefreshToken
 from ema.models.pause import Pause
@@ -37,6 +37,7 @@ __all__ = [
     "QuestionnaireVersion",
     "RefreshToken",
     "Response",
+    "RowChange",
     "ScheduleChange",
     "Site",
     "Study",

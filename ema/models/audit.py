@@ -1,14 +1,27 @@
-"""Who did what, when, to what, and why. Append-only: the database refuses UPDATE and DELETE."""
+"""Who did what, when, to what, and why. Append-only: the database refuses UPDATE and DELETE.
+
+Events say what was meant. Row changes, written by triggers, prove what was done to the rows, also
+by whoever passes by the steps. Both name their transaction: that is what belongs together.
+"""
 
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
 from ema.models.study import Site, Study
+from ema.row_change_trigger import TRANSACTION
+
+
+class CurrentTransaction(models.Func):
+    """The name of the transaction that writes the row."""
+
+    template = f"({TRANSACTION})"
+    output_field = models.CharField()
 
 
 class AuditEvent(models.Model):
     at = models.DateTimeField(db_default=Now())
+    transaction = models.CharField(max_length=60, db_default=CurrentTransaction(), editable=False)
     study = models.ForeignKey(Study, null=True, on_delete=models.PROTECT, related_name="audit")
     site = models.ForeignKey(
         Site, null=True, on_delete=models.PROTECT, related_name="+", help_text="A participant's."
@@ -26,7 +39,54 @@ class AuditEvent(models.Model):
 
     class Meta:
         ordering = ["-id"]
-        indexes = [models.Index(fields=["study", "at"], name="audit_by_study_and_time")]
+        indexes = [
+            models.Index(fields=["study", "at"], name="audit_by_study_and_time"),
+            models.Index(fields=["transaction"], name="events_by_transaction"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.action} {self.subject}"
+
+
+class RowChange(models.Model):
+    """What a statement did to one row. Rows are written by triggers (`ema/row_change_trigger.py`).
+
+    Study and site are no foreign keys: what is deleted was there.
+    """
+
+    at = models.DateTimeField(help_text="When its transaction began.")
+    transaction = models.CharField(max_length=60)
+    table_name = models.CharField(max_length=63)
+    row_id = models.CharField(max_length=40)
+    operation = models.CharField(max_length=10, help_text="insert, update or delete.")
+    before = models.JSONField(null=True, help_text="Of an update: the columns that changed.")
+    after = models.JSONField(null=True)
+    actor = models.CharField(max_length=200, help_text="As its session said; else database.")
+    database_user = models.CharField(max_length=63)
+    study = models.ForeignKey(
+        Study,
+        null=True,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    site = models.ForeignKey(
+        Site,
+        null=True,
+        on_delete=models.DO_NOTHING,
+        related_name="+",
+        db_constraint=False,
+        db_index=False,
+    )
+    is_closed = models.BooleanField(help_text="Says something that depends on arms.")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [
+            models.Index(fields=["study", "at"], name="changes_by_study_and_time"),
+            models.Index(fields=["transaction"], name="changes_by_transaction"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.operation} {self.table_name} {self.row_id}"
