@@ -1,0 +1,105 @@
+"""Every address of the server, and who gets in. `rows.py` tells how a line is read.
+
+A new address fails `tests/test_authorisation_matrix.py` until it has its line here.
+"""
+
+from tests.authorisation.rows import READERS, Row, anywhere, records, study
+
+PLANNERS = "investigator statistician"
+LISTED = f"{READERS} auditor administrator"
+EVERY_METHOD = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), "everyone")
+
+ROWS: dict[str, Row] = {
+    # --- for everybody ---------------------------------------------------------------------
+    "home": anywhere(**EVERY_METHOD),
+    "favicon.ico": anywhere(**EVERY_METHOD),
+    "live": anywhere(**EVERY_METHOD),
+    "ready": anywhere(**EVERY_METHOD),
+    # --- phones ----------------------------------------------------------------------------
+    "phone:redeem": anywhere(POST="everyone", OPTIONS="everyone"),
+    "phone:refresh": anywhere(POST="everyone", OPTIONS="everyone"),
+    "phone:time": anywhere(GET="everyone"),
+    "phone:docs": anywhere(**EVERY_METHOD),
+    "phone:schema": anywhere(GET="everyone"),
+    "phone:questionnaire": anywhere({"key": "hourly"}, GET="phone"),
+    "phone:config": anywhere(GET="phone"),
+    "phone:preferences": anywhere(GET="phone", PATCH="phone"),
+    "phone:withdraw": anywhere(POST="phone", OPTIONS="phone"),
+    "phone:data": anywhere(GET="phone"),
+    "phone:schedule": anywhere(GET="phone"),
+    "phone:submissions": anywhere(POST="phone", OPTIONS="phone"),
+    "phone:events": anywhere(POST="phone", OPTIONS="phone"),
+    "phone:push-registration": anywhere(PUT="phone", DELETE="phone", OPTIONS="phone"),
+    # --- programs of operators -------------------------------------------------------------
+    "analysis:comparison": study(GET="statistician", OPTIONS="login"),
+    "analysis:outcomes": study(GET="statistician", OPTIONS="login"),
+    "analysis:snapshots": study(GET=PLANNERS, OPTIONS="login"),
+    "analysis:snapshot-file": study({"name": "codebook.csv"}, GET=PLANNERS, OPTIONS="login"),
+    # --- pages of a study ------------------------------------------------------------------
+    "analytics:studies": anywhere(GET="login"),
+    "analytics:comparison": study(GET="statistician"),
+    "analytics:figure": study(GET="statistician"),
+    "analytics:figure-file": study(GET="statistician"),
+    "analytics:freeze": study(POST="statistician"),
+    "analytics:frozen": study(GET="statistician"),
+    "analytics:outcomes": study(GET="statistician"),
+    "analytics:outcomes-figure": study(GET="statistician"),
+    "analytics:plans": study(GET=PLANNERS),
+    "analytics:write-plan": study(GET=PLANNERS, POST=PLANNERS),
+    "analytics:plan": study(GET=PLANNERS),
+    "analytics:lock-plan": study(POST=PLANNERS),
+    "analytics:delete-plan": study(POST=PLANNERS),
+    "analytics:snapshots": study(GET=PLANNERS),
+    "analytics:ask-for-snapshot": study(POST=PLANNERS),
+    "scheduler:ledger": study(GET=READERS),
+    "scheduler:phones": study(GET="coordinator investigator"),
+    # --- the admin -------------------------------------------------------------------------
+    "admin:login": anywhere(GET="everyone", POST="everyone", PUT="everyone"),
+    "admin:logout": anywhere(POST="operator", OPTIONS="operator"),
+    "admin:index": anywhere(GET="operator", POST="operator"),
+    "admin:password_change": anywhere(GET="operator", POST="operator", PUT="operator"),
+    "admin:password_change_done": anywhere(GET="operator"),
+    "admin:jsi18n": anywhere(GET="operator"),
+    "admin:autocomplete": anywhere(OPTIONS="operator"),
+    "admin:view_on_site": anywhere(),
+    "admin:app_list": anywhere(
+        GET=f"administrator auditor {READERS}", POST=f"administrator auditor {READERS}"
+    ),
+    "admin/(?P<url>.*)$": anywhere(),
+    # --- records, by model -----------------------------------------------------------------
+    **records("ema_participant", of="site", read=READERS, add="coordinator", change="coordinator"),
+    **records("ema_visit", of="site", read=READERS, add="coordinator", change="coordinator"),
+    **records("ema_pause", of="site", read=READERS, add="coordinator"),
+    **records("ema_prompt", of="site", read=READERS),
+    **records("ema_response", of="site", read=READERS),
+    **records("ema_urinetest", of="site", read=READERS, change="coordinator"),
+    **records("ema_quarantine", of="site", read=READERS, change="coordinator"),
+    **records("ema_device", of="site", read=READERS),
+    **records("ema_pushregistration", of="site", read=READERS),
+    **records("scheduler_delivery", of="site", read=READERS),
+    **records("ema_auditevent", of="site", read=f"{READERS} auditor"),
+    # --- what an administrator sets up -----------------------------------------------------
+    **records(
+        "ema_study", of="study", read="administrator", add="administrator", change="administrator"
+    ),
+    **records(
+        "ema_questionnaire",
+        of="study",
+        read="administrator",
+        add="administrator",
+        change="administrator",
+        delete="administrator",
+    ),
+    **records("ema_questionnaireversion", of="study", read="administrator", add="administrator"),
+    **records(
+        "auth_user", of="study", read="administrator", add="administrator", change="administrator"
+    ),
+    "admin:ema_questionnaireversion_default": anywhere(GET="administrator"),  # POST names a study
+    "admin:auth_user_password_change": anywhere(GET="administrator", POST="administrator"),
+    **{
+        f"admin:ema_questionnaireversion_{page}": anywhere(
+            GET="administrator", POST="administrator"
+        )
+        for page in ("import", "preview", "publish", "copy", "export")
+    },
+}
