@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ema import access, arms, phases, studies
+from ema.admin.labels import LabelledInline
 from ema.admin.site import RecordAdmin, SetUpAdmin, actor
 from ema.audit import Actor
 from ema.models import (
@@ -37,7 +38,7 @@ class EmptiableForm(forms.ModelForm[Any]):
         return cleaned
 
 
-class SiteInline(admin.TabularInline[Site, Study]):
+class SiteInline(LabelledInline):
     model = Site
     extra = 1
 
@@ -50,7 +51,7 @@ class ArmForm(EmptiableForm):
             self.add_error(None, problem)
 
 
-class ArmInline(admin.TabularInline[Arm, Study]):
+class ArmInline(LabelledInline):
     model = Arm
     form = ArmForm
     extra = 2
@@ -151,7 +152,7 @@ class MembershipForm(forms.ModelForm[Membership]):
         return cleaned
 
 
-class MembershipInline(admin.TabularInline[Membership, User]):
+class MembershipInline(LabelledInline):
     """Roles are granted and revoked, never changed: each leaves its event."""
 
     model = Membership
