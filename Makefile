@@ -53,9 +53,9 @@ golden: ## make the reference numbers of the tests anew with R (lme4, lmerTest, 
 
 lock: setup-dev ## pin every dependency by hash (no addresses inside)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-find-links --extra local --extra push --extra messages pyproject.toml --output-file requirements.txt
+	  --no-emit-index-url --no-emit-find-links --extra local --extra push --extra messages --extra formats pyproject.toml --output-file requirements.txt
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
-	  --no-emit-index-url --no-emit-find-links --extra local --extra push --extra messages --group dev --constraint requirements.txt \
+	  --no-emit-index-url --no-emit-find-links --extra local --extra push --extra messages --extra formats --group dev --constraint requirements.txt \
 	  pyproject.toml --output-file requirements-dev.txt
 
 clean: ## remove the environment (data in .data/ stays)

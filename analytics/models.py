@@ -1,5 +1,6 @@
 """What analysis keeps: blind moments and couplings; plans, frozen comparisons, snapshots."""
 
+import secrets
 import uuid
 
 from django.conf import settings
@@ -214,7 +215,20 @@ class Comparison(models.Model):
 
 class SnapshotMasking(models.TextChoices):
     MASKED = "masked", "masked: no arm in any table"
+    CODED = "coded", "coded: arms by labels that do not say which is which"
     UNMASKED = "unmasked", "unmasked: with arms"
+
+
+class Deidentified(models.TextChoices):
+    NONE = "", "as in the trial: its own pseudonyms, full dates"
+    L1 = "L1", "L1: pseudonyms of this release, full dates"
+    L2 = "L2", "L2: dates moved by whole weeks, no zones"
+    L3 = "L3", "L3: study days and times of day only"
+
+
+def new_release_key() -> bytes:
+    """256 random bits: the source of a release's pseudonyms and of how far dates are moved."""
+    return secrets.token_bytes(32)
 
 
 class Snapshot(models.Model):
@@ -225,15 +239,24 @@ class Snapshot(models.Model):
     masking = models.CharField(
         max_length=10, choices=SnapshotMasking, default=SnapshotMasking.MASKED
     )
+    deidentify = models.CharField(max_length=2, choices=Deidentified, blank=True, default="")
+    recipient = models.CharField(
+        max_length=100, blank=True, help_text="For whom; the same has the same pseudonyms again."
+    )
+    formats = models.JSONField(default=list, help_text="Beside CSV.")
+    release_key = models.BinaryField(default=new_release_key, editable=False, max_length=32)
     requested_at = models.DateTimeField(db_default=Now())
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
     )
     lease_until = models.DateTimeField(null=True, blank=True)
+    progress = models.CharField(max_length=100, blank=True, help_text="What is being written.")
     built_at = models.DateTimeField(null=True, blank=True)
     failed_at = models.DateTimeField(null=True, blank=True)
     failure = models.CharField(max_length=300, blank=True)
     row_counts = models.JSONField(default=dict)
+    files = models.JSONField(default=dict, help_text="Bytes and SHA-256 by name.")
+    warnings = models.JSONField(default=list, help_text="Sentences.")
     sha256 = models.CharField(max_length=64, blank=True, help_text="Of its SHA256SUMS file.")
 
     class Meta:
@@ -246,6 +269,14 @@ class Snapshot(models.Model):
             models.CheckConstraint(
                 condition=Q(built_at__isnull=True) | Q(failed_at__isnull=True),
                 name="a_snapshot_is_built_or_failed_not_both",
+            ),
+            models.CheckConstraint(
+                condition=Q(masking__in=SnapshotMasking.values),
+                name="snapshot_masking_is_a_known_one",
+            ),
+            models.CheckConstraint(
+                condition=Q(deidentify__in=Deidentified.values),
+                name="snapshot_is_deidentified_to_a_known_level",
             ),
         ]
 

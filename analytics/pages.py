@@ -14,7 +14,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from analytics.api.serializers import files_of
 from analytics.card_table import Table, details, provenance
-from analytics.datasets.snapshots import READERS, access_snapshots, request_snapshot
+from analytics.datasets.formats import FORMATS
+from analytics.datasets.snapshots import (
+    READERS,
+    SnapshotRefused,
+    access_snapshots,
+    request_snapshot,
+)
 from analytics.figure_list import Figure, as_csv, figures_of, numbers_table
 from analytics.figures_forest import coupling_heading
 from analytics.freezing import freeze
@@ -143,15 +149,31 @@ def snapshots(request: HttpRequest, slug: str) -> HttpResponse:
         }
         for one in found
     ]
-    return _page(request, "snapshots", f"Snapshots: {study.title}", study=study, snapshots=listed)
+    return _page(
+        request,
+        "snapshots",
+        f"Snapshots: {study.title}",
+        study=study,
+        snapshots=listed,
+        formats={name: each.title for name, each in FORMATS.items()},
+    )
 
 
 @require_POST
 @operators_page
 def ask_for_snapshot(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.access_study(user=request.user, slug=slug, roles=READERS)
-    request_snapshot(study, _actor(request), SnapshotMasking.MASKED, timezone.now())
-    messages.success(request, "Requested: the files are here as soon as they are built.")
+    try:
+        request_snapshot(
+            study,
+            _actor(request),
+            SnapshotMasking.MASKED,
+            timezone.now(),
+            formats=request.POST.getlist("format"),
+        )
+        messages.success(request, "Requested: the files are here as soon as they are built.")
+    except SnapshotRefused as error:
+        messages.error(request, f"Nothing was requested. {error}")
     return redirect("analytics:snapshots", slug=slug)
 
 

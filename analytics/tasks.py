@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from analytics import coupling
-from analytics.datasets import snapshots
+from analytics.datasets import building
 
 
 @shared_task(name="analytics.tasks.estimate_couplings")
@@ -18,7 +18,10 @@ def work_off_shards() -> None:
     coupling.work_off()
 
 
-@shared_task(name="analytics.tasks.build_snapshots")
+@shared_task(
+    name="analytics.tasks.build_snapshots", soft_time_limit=6 * 3600, time_limit=6 * 3600 + 60
+)
 def build_snapshots() -> None:
-    while snapshots.build_next(timezone.now()):
+    """A large study takes longer than other tasks may; whoever is killed is found by the lease."""
+    while building.build_next(timezone.now()):
         pass

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from analytics.api.outcome_shapes import OutcomesOrWhy
-from analytics.datasets.package import FILES
+from analytics.datasets.snapshots import names_of_files
 from analytics.models import Snapshot
 
 Interval = serializers.ListField
@@ -208,6 +208,8 @@ class ComparisonReport(serializers.Serializer[Any]):
 class SnapshotFile(serializers.Serializer[Any]):
     name = serializers.CharField()
     url = serializers.CharField()
+    size = serializers.IntegerField(allow_null=True, help_text="Bytes.")
+    sha256 = serializers.CharField(allow_null=True)
 
 
 class SnapshotContent(serializers.ModelSerializer[Snapshot]):
@@ -218,7 +220,9 @@ class SnapshotContent(serializers.ModelSerializer[Snapshot]):
         fields = [
             "id",
             "masking",
+            "formats",
             "requested_at",
+            "progress",
             "built_at",
             "failed_at",
             "failure",
@@ -228,16 +232,18 @@ class SnapshotContent(serializers.ModelSerializer[Snapshot]):
         ]
 
     @extend_schema_field(SnapshotFile(many=True))
-    def get_files(self, snapshot: Snapshot) -> list[dict[str, str]]:
+    def get_files(self, snapshot: Snapshot) -> list[dict[str, Any]]:
         return files_of(snapshot)
 
 
-def files_of(snapshot: Snapshot) -> list[dict[str, str]]:
-    """Name and address of every file of a built snapshot."""
-    if snapshot.built_at is None:
-        return []
-    slug = snapshot.study.slug
+def files_of(snapshot: Snapshot) -> list[dict[str, Any]]:
+    """Name, address, size and hash of every file of a built snapshot."""
+    slug, nothing = snapshot.study.slug, {"size": None, "sha256": None}
     return [
-        {"name": name, "url": reverse("analysis:snapshot-file", args=[slug, snapshot.pk, name])}
-        for name in FILES
+        {
+            "name": name,
+            "url": reverse("analysis:snapshot-file", args=[slug, snapshot.pk, name]),
+            **snapshot.files.get(name, nothing),
+        }
+        for name in names_of_files(snapshot)
     ]

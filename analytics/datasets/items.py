@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from analytics.datasets.columns import (
     CODE,
     PARTICIPANT,
+    TEXT,
     Column,
     Scope,
     Source,
@@ -36,7 +37,7 @@ WHEN 'array' THEN (
 def _either(name: str, meaning: str) -> Column:
     """Numbers as they are; codes guarded as text is."""
     codes = text(name, CODES, meaning)
-    return Column(name, f"coalesce({PLAIN}, {codes.sql})", "text", meaning)
+    return Column(name, f"coalesce({PLAIN}, {codes.sql})", TEXT, meaning)
 
 
 def _response_columns(_: Scope) -> Sequence[Column]:
@@ -65,6 +66,7 @@ def _response_columns(_: Scope) -> Sequence[Column]:
             "CASE WHEN coalesce(jsonb_typeof(answer.content -> 'value'), 'null') = 'null' "
             "THEN 0 ELSE 1 END",
             "1 when there was a value, also one in own words; else 0.",
+            {"0": "no value", "1": "a value"},
         ),
         text("skip_reason", "answer.content ->> 'skip'", "Why it was skipped, where a phone said."),
         number("rt_ms", "answer.content ->> 'rt_ms'", "Reaction time in milliseconds."),
@@ -113,7 +115,12 @@ def _item_columns(_: Scope) -> Sequence[Column]:
         text("language", LANGUAGE, "Language of the texts in this row: the version's first."),
         text("label", _of_first_language("label"), "What was asked."),
         text("recall", _of_first_language("recall"), "The window it asks about."),
-        whole("required", "item.required::integer", "1 required, 0 optional."),
+        whole(
+            "required",
+            "item.required::integer",
+            "1 required, 0 optional.",
+            {"0": "optional", "1": "required"},
+        ),
         number("minimum", f"CASE WHEN {NUMERIC} THEN item.minimum END", "Smallest value."),
         number("maximum", f"CASE WHEN {NUMERIC} THEN item.maximum END", "Largest value."),
         whole("decimals", f"CASE WHEN {NUMERIC} THEN item.decimals END", "Digits after the point."),
@@ -140,6 +147,18 @@ WHERE questionnaire.study_id = %s AND version.published_at IS NOT NULL"""
 
 
 TABLES = (
-    Table("responses", "item of a response", _response_columns, _response_source),
-    Table("items", "item of a published questionnaire", _item_columns, _item_source),
+    Table(
+        "responses",
+        "item of a response",
+        _response_columns,
+        _response_source,
+        key=("participant_id", "completed_at_utc", "response_id", "answer_no"),
+    ),
+    Table(
+        "items",
+        "item of a published questionnaire",
+        _item_columns,
+        _item_source,
+        key=("questionnaire", "version", "item_no"),
+    ),
 )

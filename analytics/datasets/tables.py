@@ -8,9 +8,12 @@ column of `participants`, in an unmasked snapshot.
 from collections.abc import Callable, Sequence
 from zoneinfo import ZoneInfo
 
+from django.db.models import Min
+
 from analytics.datasets import items
 from analytics.datasets.columns import (
     CODE,
+    NUMBER,
     PARTICIPANT,
     Column,
     Scope,
@@ -24,8 +27,10 @@ from analytics.datasets.columns import (
     word,
 )
 from ema import studies
-from ema.models import Participant, Prompt, Study
+from ema.models import Item, Participant, Prompt, Study
 from ema.prompt_state import with_state
+
+LOWEST_REASON = -8  # stands for a reason of missing, in files of SPSS
 
 
 def _prompt_columns(scope: Scope) -> Sequence[Column]:
@@ -90,17 +95,28 @@ def _prompt_columns(scope: Scope) -> Sequence[Column]:
 
 def _rating_columns(scope: Scope) -> list[Column]:
     """Stress, craving and pain in the items' own units, with the items' decimals."""
-    decimals = studies.decimals_of(scope.study)
+    decimals, lowest = studies.decimals_of(scope.study), _lowest(scope.study)
     return [
-        number(
+        Column(
             role,
             f"round(response.{role}::numeric / {10**digits}, {digits})",
+            NUMBER,
             f"{role.capitalize()} as answered, in the item's own units; empty when not answered.",
+            is_item=True,
+            has_room=(lowest.get(role) or 0) > LOWEST_REASON,
         )
         for role, digits in (
             (role, decimals.get(role, 0)) for role in ("stress", "craving", "pain")
         )
     ]
+
+
+def _lowest(study: Study) -> dict[str, int | None]:
+    """The smallest value that each role's items may have."""
+    items = Item.objects.filter(
+        version__questionnaire__study=study, version__published_at__isnull=False
+    ).exclude(role="")
+    return dict(items.order_by().values_list("role").annotate(Min("minimum")))
 
 
 ANSWERED = """
@@ -173,6 +189,7 @@ def _urine_columns(_: Scope) -> Sequence[Column]:
             "lapse",
             "CASE urine.result WHEN 'negative' THEN 0 WHEN '' THEN NULL ELSE 1 END",
             "1 positive or missed, 0 negative, empty while open.",
+            {"0": "negative", "1": "positive or missed"},
         ),
     )
 
@@ -215,19 +232,28 @@ TABLES = (
         "scheduled prompt, those without an answer included",
         _prompt_columns,
         _prompt_source,
+        key=("participant_id", "scheduled_at_utc", "prompt_id"),
     ),
-    Table("participants", "participant", _participant_columns, _participant_source),
+    Table(
+        "participants",
+        "participant",
+        _participant_columns,
+        _participant_source,
+        key=("participant_id",),
+    ),
     Table(
         "urine",
         "scheduled urine test",
         _urine_columns,
         _of_participants("ema_urinetest", "urine", f"{CODE}, urine.due_on"),
+        key=("participant_id", "due_on"),
     ),
     Table(
         "coupling",
         "participant with answers",
         _coupling_columns,
         _of_participants("analytics_coupling", "coupling", CODE),
+        key=("participant_id",),
     ),
     *items.TABLES,
 )

@@ -10,8 +10,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from analytics.coupling import estimate_couplings
-from analytics.datasets.package import FILES
-from analytics.datasets.snapshots import build_snapshot, directory_of, request_snapshot
+from analytics.datasets.building import build_snapshot
+from analytics.datasets.snapshots import directory_of, request_snapshot
 from analytics.models import Snapshot
 from analytics.whole_comparison import compare_whole
 from ema.audit import COMMAND
@@ -37,6 +37,7 @@ def signed_in(user: User) -> Client:
 def built(study: Study, masking: str = "masked") -> Snapshot:
     snapshot = request_snapshot(study, COMMAND, masking, timezone.now())
     build_snapshot(snapshot)
+    snapshot.refresh_from_db()
     return snapshot
 
 
@@ -102,14 +103,14 @@ def test_an_investigator_lists_and_downloads_masked_snapshots() -> None:
     snapshot = built(study)
     (listed,) = investigator.get(SNAPSHOTS).json()
     assert listed["row_counts"]["prompts"] == 24
-    assert [file["name"] for file in listed["files"]] == list(FILES)
+    assert {file["name"] for file in listed["files"]} == set(snapshot.files)
     for file in listed["files"]:
         got = investigator.get(file["url"], headers={"Accept": "text/csv"})
         assert got.status_code == 200
         assert "attachment" in got["Content-Disposition"]
         assert b"".join(got) == (directory_of(snapshot) / file["name"]).read_bytes()
     taken = AuditEvent.objects.filter(action="snapshot.downloaded")
-    assert taken.count() == len(FILES)
+    assert taken.count() == len(snapshot.files)
     assert {event.actor_id for event in taken} == {User.objects.get(username="inv").pk}
 
 

@@ -10,7 +10,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from analytics.coupling import estimate_couplings
-from analytics.datasets.snapshots import build_snapshot, request_snapshot
+from analytics.datasets.building import build_snapshot
+from analytics.datasets.snapshots import request_snapshot
 from analytics.freezing import digest
 from analytics.models import Comparison, Snapshot
 from analytics.tasks import build_snapshots

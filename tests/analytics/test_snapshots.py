@@ -20,15 +20,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from analytics.coupling import estimate_couplings
-from analytics.datasets.package import FILES
-from analytics.datasets.snapshots import (
-    SnapshotFailed,
-    SnapshotRefused,
-    build_next,
-    build_snapshot,
-    directory_of,
-    request_snapshot,
-)
+from analytics.datasets.building import SnapshotFailed, build_next, build_snapshot
+from analytics.datasets.snapshots import SnapshotRefused, directory_of, request_snapshot
 from analytics.models import Snapshot
 from analytics.tasks import build_snapshots
 from ema import studies
@@ -68,8 +61,17 @@ def table(directory: Path, name: str) -> Rows:
 
 
 def data(directory: Path) -> dict[str, bytes]:
-    names = [name for name in FILES if name.startswith("data/") or name == "codebook.csv"]
-    return {name: (directory / name).read_bytes() for name in names}
+    files = everything(directory)
+    return {name: files[name] for name in files if name.startswith("data/") or "codebook" in name}
+
+
+def everything(directory: Path) -> dict[str, bytes]:
+    """Every file by its name."""
+    return {
+        str(path.relative_to(directory)): path.read_bytes()
+        for path in sorted(directory.rglob("*"))
+        if path.is_file()
+    }
 
 
 def test_every_scheduled_prompt_has_one_row_the_missed_ones_included() -> None:
@@ -169,10 +171,6 @@ def test_a_masked_snapshot_is_the_same_bytes_after_permuting_the_arms() -> None:
         assert b"placebo" not in content
 
 
-def everything(directory: Path) -> dict[str, bytes]:
-    return {name: (directory / name).read_bytes() for name in FILES}
-
-
 def test_two_snapshots_of_the_same_content_have_the_same_tables() -> None:
     study = make_trial(n=6)
     estimate_couplings(timezone.now())
@@ -206,7 +204,7 @@ def test_an_unmasked_snapshot_of_a_blinded_study_is_refused() -> None:
 
 def test_every_column_is_documented_and_every_documented_column_is_there() -> None:
     for masking in ("masked", "unmasked"):
-        directory = built(make_study(masking), masking)
+        directory = built(make_trial(masking, n=2), masking)
         with (directory / "codebook.csv").open(newline="") as file:
             book = list(csv.DictReader(file))
         for name in ("prompts", "participants", "urine", "coupling", "responses", "items"):
@@ -220,7 +218,9 @@ def test_answers_to_items_of_every_kind_are_listed() -> None:
     study = make_study()
     version = drafts.bring_in(study=study, document=EVERY_KIND, actor=COMMAND)
     studies.publish(version=version, now=timezone.now(), actor=COMMAND)
-    phone = trial.redeem(add_participant(study, "P1"))
+    participant = add_participant(study, "P1")
+    add_prompt(participant, 0)
+    phone = trial.redeem(participant)
     sent = [
         {"item": "stress", "value": 62, "rt_ms": 2100},
         {"item": "craving", "value": None, "skip": "later"},
@@ -290,7 +290,7 @@ def test_the_hashes_are_those_of_the_files() -> None:
     directory = build_snapshot(snapshot).directory
     check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
     done = subprocess.run(check, cwd=directory, capture_output=True, text=True, check=True)
-    assert done.stdout.count(": OK") == len(FILES) - 1
+    assert done.stdout.count(": OK") == len(everything(directory)) - 1
     snapshot.refresh_from_db()
     assert snapshot.sha256 == hashlib.sha256((directory / "SHA256SUMS").read_bytes()).hexdigest()
     assert snapshot.row_counts == {
@@ -311,9 +311,7 @@ def test_files_are_private_and_nothing_else_is_left(snapshot_dir: Path) -> None:
     assert [path.name for path in snapshot_dir.iterdir()] == [directory.name]
     for path in (directory, *directory.rglob("*")):
         assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600)
-    assert sorted(FILES) == sorted(
-        str(path.relative_to(directory)) for path in directory.rglob("*") if path.is_file()
-    )
+    assert sorted(Snapshot.objects.get().files) == sorted(everything(directory))
 
 
 @contextmanager

@@ -1,7 +1,11 @@
 """manage.py snapshot: a study's tables as files."""
 
 import shutil
+import sys
+import time
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +13,10 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from analytics.coupling import estimate_couplings
-from analytics.datasets.snapshots import (
-    SnapshotFailed,
-    SnapshotRefused,
-    build_snapshot,
-    request_snapshot,
-)
+from analytics.datasets.building import SnapshotFailed, build_snapshot
+from analytics.datasets.draft import Say
+from analytics.datasets.formats import CSV, FORMATS
+from analytics.datasets.snapshots import SnapshotRefused, request_snapshot
 from analytics.models import SnapshotMasking
 from ema.audit import COMMAND
 from ema.management.named import study_named
@@ -28,18 +30,46 @@ def reason(error: OSError) -> str:
     return error.strerror or str(error)
 
 
+@contextmanager
+def written() -> Iterator[Say]:
+    """On stderr, what is being written: one line in a terminal, one every ten seconds elsewhere."""
+    is_terminal = sys.stderr.isatty()
+    every_s, end = (0.2, "\x1b[K\r") if is_terminal else (10.0, "\n")
+    said = time.monotonic()
+
+    def say(name: str, size: int) -> None:
+        nonlocal said
+        if time.monotonic() - said > every_s:
+            said = time.monotonic()
+            sys.stderr.write(f"{name}: {size / 1e6:.1f} MB{end}")
+            sys.stderr.flush()
+
+    yield say
+    if is_terminal:
+        sys.stderr.write("\x1b[K")
+
+
 class Command(BaseCommand):
     """Exit code 2: no such study. Exit code 1: refused, or the files cannot be written."""
 
-    help = "Freeze a study's tables as CSV files with a codebook and their hashes."
+    help = (
+        "Freeze a study's tables as CSV files, and other formats on request, with a codebook and "
+        "their hashes."
+    )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("study", metavar="STUDY", help="the study's short name")
         parser.add_argument(
             "--masking",
-            choices=SnapshotMasking.values,
+            choices=[SnapshotMasking.MASKED.value, SnapshotMasking.UNMASKED.value],
             default=SnapshotMasking.MASKED.value,
             help="unmasked adds the arm of every participant",
+        )
+        parser.add_argument(
+            "--format",
+            default=CSV,
+            metavar="NAMES",
+            help=f"with commas: csv (always), {', '.join(FORMATS)}",
         )
         parser.add_argument("--out", type=Path, metavar="DIR", help="also copy the package there")
 
@@ -47,7 +77,11 @@ class Command(BaseCommand):
         study, now = study_named(options["study"]), timezone.now()
         estimate_couplings(now)  # so that it needs no worker and misses nothing
         try:
-            package = build_snapshot(request_snapshot(study, COMMAND, options["masking"], now))
+            snapshot = request_snapshot(
+                study, COMMAND, options["masking"], now, formats=options["format"].split(",")
+            )
+            with written() as say:
+                package = build_snapshot(snapshot, say)
             place = package.directory
             if options["out"]:
                 place = Path(shutil.copytree(place, options["out"] / place.name))
