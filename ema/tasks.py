@@ -14,3 +14,5 @@ log = logging.getLogger(__name__)
 def schedule_urine_tests() -> None:
     if added := urine.schedule_tests(timezone.now()):
         log.info("%d urine tests were scheduled", added)
+    if missed := urine.mark_missed(timezone.now()):
+        log.info("%d urine tests were missed: nobody entered a result in time", missed)

@@ -7,10 +7,12 @@ from django.db import transaction
 
 from ema import audit
 from ema.audit import Actor
-from ema.models import Participant, PhaseStart, UrineTest
+from ema.models import Participant, PhaseStart, Study, UrineTest
+from ema.models.urine import UrineResult
 from ema.zone_names import zone_named
 
 DAY = timedelta(days=1)
+FARTHEST_EAST = timedelta(hours=14)  # no zone's clock is further ahead of UTC
 AHEAD = 14  # days that are scheduled, today included
 MOST_DAYS_OFF = 7  # between the day a test is due and the day of the sample
 
@@ -57,6 +59,48 @@ def _test_days(start: PhaseStart, now: datetime) -> Iterator[date]:
         on = first + number * DAY
         if on.isoweekday() in participant.study.urine_weekdays:
             yield on
+
+
+def mark_missed(now: datetime) -> int:
+    """Enter `missed` for open tests whose days of grace are over; how many.
+
+    A study names its days of grace; one that names none enters missed tests by hand, and a locked
+    one stays as it is. Harmless to repeat, and to run twice at once.
+    """
+    studies = Study.objects.filter(locked_at=None, started_at__lte=now)
+    waiting = studies.exclude(urine_grace_days=None)
+    return sum(_mark_missed(study, now) for study in waiting)
+
+
+@transaction.atomic
+def _mark_missed(study: Study, now: datetime) -> int:
+    """Of one study; tests that somebody is entering right now are left to them."""
+    over = timedelta(days=study.urine_grace_days or 0)
+    anywhere = (now + FARTHEST_EAST).date()
+    open_tests = UrineTest.objects.open().filter(
+        participant__study=study, due_on__lt=anywhere - over
+    )
+    locked = open_tests.select_for_update(of=("self",), skip_locked=True).order_by("pk")
+    missed = [
+        test
+        for test in locked.select_related("participant__site")
+        if test.due_on + over < _today(test.participant, now)
+    ]
+    for test in missed:
+        test.result, test.recorded_at = UrineResult.MISSED, now
+    UrineTest.objects.bulk_update(missed, ["result", "recorded_at"], batch_size=1000)
+    for test in missed:
+        audit.record(
+            actor=audit.SYSTEM,
+            action="urine.missed",
+            subject=_subject(test),
+            study=study,
+            site=test.participant.site,
+            before={"result": "", "collected_on": None},
+            after={"result": UrineResult.MISSED.value, "collected_on": None},
+            reason=f"No result within {over.days} days after it was due.",
+        )
+    return len(missed)
 
 
 def refuse_wrong_date(*, test: UrineTest, collected_on: date | None, now: datetime) -> None:
@@ -117,7 +161,7 @@ def record_result(
     audit.record(
         actor=actor,
         action="urine.corrected" if old.result else "urine.recorded",
-        subject=f"participant {old.participant.code} {old.due_on}",
+        subject=_subject(old),
         study=old.participant.study,
         site=old.participant.site,
         before={"result": old.result, "collected_on": _iso(old.collected_on)},
@@ -129,6 +173,10 @@ def record_result(
 
 def _today(participant: Participant, now: datetime) -> date:
     return now.astimezone(zone_named(participant.zone)).date()
+
+
+def _subject(test: UrineTest) -> str:
+    return f"participant {test.participant.code} {test.due_on}"
 
 
 def _iso(on: date | None) -> str | None:

@@ -93,6 +93,7 @@ class StudyAdmin(SetUpAdmin):
         "instructions",
         "minimum_app_version",
         "urine_weekdays",
+        "urine_grace_days",
         "started_at",
         "locked_at",
     ]

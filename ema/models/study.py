@@ -100,6 +100,14 @@ class Study(models.Model):
         validators=[refuse_wrong_weekdays],
         help_text="Days of urine tests, 1 is Monday: [1, 3, 5]. Empty: no urine tests.",
     )
+    urine_grace_days = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        default=2,
+        validators=[MaxValueValidator(7)],
+        help_text="Whole days after the day a urine test is due; an open test is missed after "
+        "them. Empty: never by itself.",
+    )
     masking = models.CharField(max_length=20, choices=Masking, default=Masking.DOUBLE_BLIND)
     zone = models.CharField(
         max_length=64,
@@ -142,6 +150,12 @@ class Study(models.Model):
             ),
             models.CheckConstraint(
                 condition=Q(travel__in=Travel.values), name="study_travel_is_a_known_policy"
+            ),
+            models.CheckConstraint(
+                condition=Q(urine_grace_days__isnull=True) | Q(urine_grace_days__lte=7),
+                name="a_urine_test_is_missed_within_a_week",
+                violation_error_message="Wait at most 7 days: a sample of a later day is another "
+                "test's.",
             ),
             models.CheckConstraint(
                 condition=Q(unmasked_at__isnull=True) | Q(locked_at__lte=F("unmasked_at")),

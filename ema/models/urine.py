@@ -12,6 +12,12 @@ class UrineResult(models.TextChoices):
     MISSED = "missed", "missed"
 
 
+class UrineTestQuerySet(models.QuerySet["UrineTest"]):
+    def open(self) -> "UrineTestQuerySet":
+        """Tests without a result."""
+        return self.filter(result="")
+
+
 class UrineTest(models.Model):
     participant = models.ForeignKey(
         Participant, on_delete=models.PROTECT, related_name="urine_tests"
@@ -22,6 +28,8 @@ class UrineTest(models.Model):
         max_length=10, choices=UrineResult, blank=True, help_text="Empty: open."
     )
     recorded_at = models.DateTimeField(null=True, blank=True)
+
+    objects = UrineTestQuerySet.as_manager()
 
     class Meta:
         ordering = ["participant", "due_on"]
