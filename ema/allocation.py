@@ -5,7 +5,7 @@ waits until the first one's transaction ends, and gets the slot behind it or, ha
 that one. No arm is read here but to write it into the closed event.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -24,10 +24,13 @@ class AllocationRefused(ValueError):
 
 
 class Told(NamedTuple):
-    """What may be told of an allocation; the arm is None while arms are hidden."""
+    """What may be told of an allocation; the arm is None while arms are hidden.
+
+    Allocations that came without a list, from elsewhere, have no slot to tell.
+    """
 
     stratum: str
-    position: int
+    position: int | None
     kit_code: str
     allocated_at: datetime
     in_error_at: datetime | None
@@ -203,15 +206,21 @@ def mark_randomised_in_error(
 
 def told_of(participant: Participant) -> Told | None:
     """What may be told of somebody's allocation; None while there is none."""
-    slot = Allocation.objects.filter(participant=participant).select_related("study").first()
-    return _told(slot) if slot else None
+    return tell_all(participant.study, [participant]).get(participant.pk)
+
+
+def tell_all(study: Study, participants: Iterable[Participant]) -> dict[int, Told]:
+    """What may be told of these participants' allocations, by their keys."""
+    slots = Allocation.objects.filter(study=study, participant__in=participants)
+    named = slots.select_related("study", *([] if study.arms_are_hidden else ["arm"]))
+    return {slot.participant_id: _told(slot) for slot in named if slot.participant_id}
 
 
 def _told(slot: Allocation) -> Told:
     assert slot.allocated_at is not None  # noqa: S101 - a spent slot says when it was spent
     return Told(
         stratum=slot.stratum,
-        position=slot.position,
+        position=slot.position if slot.allocation_list_id else None,
         kit_code=slot.kit_code,
         allocated_at=slot.allocated_at,
         in_error_at=slot.in_error_at,

@@ -8,7 +8,9 @@ from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db.models import JSONField, QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
 from ema import access, arms, phases, studies
 from ema.admin.labels import LabelledInline
@@ -82,7 +84,7 @@ class PhaseInline(admin.StackedInline[Phase, Study]):
 @admin.register(Study)
 class StudyAdmin(SetUpAdmin):
     form = EmptiableForm
-    list_display = ["slug", "title", "masking", "started_at", "locked_at"]
+    list_display = ["slug", "title", "masking", "started_at", "locked_at", "allocation"]
     fields = [
         "slug",
         "title",
@@ -100,6 +102,11 @@ class StudyAdmin(SetUpAdmin):
     readonly_fields = ["started_at", "locked_at"]
     inlines = [SiteInline, ArmInline, PhaseInline]
     actions = ["start"]
+
+    @admin.display(description="allocation")
+    def allocation(self, study: Study) -> str:
+        address = reverse("console:allocation-lists", args=[study.slug])
+        return format_html('<a href="{}">lists of {}</a>', address, study)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         return False

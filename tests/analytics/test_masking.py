@@ -11,6 +11,7 @@ import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Case, Value, When
 from django.test import Client
 from django.utils import timezone
 
@@ -19,9 +20,11 @@ from analytics.datasets.snapshots import request_snapshot
 from analytics.freezing import freeze
 from analytics.plan import Plan
 from analytics.plans import save
+from ema.allocation import mark_randomised_in_error
 from ema.audit import COMMAND
 from ema.models import Allocation, Prompt, Response, Study
-from tests.analytics.answers import START, add_prompt, make_trial, make_user
+from tests import trial
+from tests.analytics.answers import START, add_participant, add_prompt, make_trial, make_user
 from tests.analytics.urine import SIGNS, a_test
 
 pytestmark = pytest.mark.django_db
@@ -54,7 +57,23 @@ def study() -> Study:
     save(study=study, key="primary", plan=Plan(doses=doses), actor=COMMAND, now=timezone.now())
     make_phones_quiet(study)
     make_urine_tests(study)
+    make_allocations(study)
     return study
+
+
+def make_allocations(study: Study) -> None:
+    """A sealed list; three have a slot of it, one of them in error, and one waits."""
+    trial.seal(study, sizes=[4], per_stratum=8)
+    for code in ("L-1", "L-2", "L-3", "L-4"):
+        person = add_participant(study, code)
+        if code != "L-4":
+            trial.allocate_from_list(person)
+    mark_randomised_in_error(
+        participant=person.study.participants.get(code="L-3"),
+        reason="criterion 4",
+        now=timezone.now(),
+        actor=COMMAND,
+    )
 
 
 def make_urine_tests(study: Study) -> None:
@@ -80,7 +99,7 @@ def make_phones_quiet(study: Study) -> None:
 
 @contextmanager
 def a_world(study: Study, *, permuted: bool) -> Iterator[None]:
-    """The trial as it is, or with everybody in somebody else's slot; a comparison is frozen."""
+    """The trial as it is, or with everybody in another slot or arm; a comparison is frozen."""
     with transaction.atomic():
         if permuted:
             permute(study)
@@ -90,12 +109,17 @@ def a_world(study: Study, *, permuted: bool) -> Iterator[None]:
 
 
 def permute(study: Study) -> None:
-    slots = list(Allocation.objects.filter(study=study).order_by("position"))
-    people = [slot.participant_id for slot in reversed(slots)]
-    at = timezone.now()
-    Allocation.objects.filter(study=study).update(participant=None, allocated_at=None)
-    for slot, person in zip(slots, people, strict=True):
+    """Everybody in somebody else's slot, and slots of lists, spent or free, in the other arm."""
+    unlisted = Allocation.objects.filter(study=study, allocation_list=None)
+    slots = list(unlisted.order_by("position"))
+    people = [(slot.participant_id, slot.allocated_at) for slot in reversed(slots)]
+    unlisted.update(participant=None, allocated_at=None)
+    for slot, (person, at) in zip(slots, people, strict=True):
         Allocation.objects.filter(pk=slot.pk).update(participant_id=person, allocated_at=at)
+    one, other = study.arms.order_by("key")
+    turned = Case(When(arm=one, then=Value(other.pk)), default=Value(one.pk))
+    with trial.triggers_off():
+        assert Allocation.objects.filter(study=study).sealed().update(arm=turned) == 8
 
 
 def starts(study: Study) -> list[str]:
@@ -110,6 +134,8 @@ def starts(study: Study) -> list[str]:
     found += ["/api/v1/studies/relief/outcomes"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
+    found += ["/studies/relief/allocation/", "/studies/relief/allocation/lists/"]
+    found += [f"/studies/relief/allocation/of/{code}/" for code in ("L-1", "L-3", "L-4")]
     for model in admin.site._registry:
         listed = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
         found += [listed, *(f"{listed}?{lookup.format(slot)}" for lookup in LOOKUPS)]
@@ -190,3 +216,26 @@ def test_the_closed_role_sees_that_the_arms_were_permuted(study: Study) -> None:
     assert {"/studies/relief/outcomes/", "/api/v1/studies/relief/outcomes"} <= differ
     files = ("lapse.svg", "relapse.csv", "participants.csv")
     assert {f"/studies/relief/outcomes/{name}" for name in files} <= differ
+
+
+def test_allocating_answers_the_same_bytes_whatever_the_next_arm_is(study: Study) -> None:
+    client = signed_in(study, "coordinator")
+    form = {
+        "is_eligible": "on",
+        "consent_version": "2.0",
+        "consented_on": "2026-03-01",
+        "confirm": "on",
+    }
+    address = "/studies/relief/allocation/of/L-4/"
+    said, arms = [], set()
+    for permuted in (False, True):
+        with a_world(study, permuted=permuted):
+            answer = client.post(address, form)
+            assert answer.status_code == 302
+            said.append((answer.headers["Location"], steady(client.get(address).content)))
+            arms.add(study.allocations.get(participant__code="L-4").arm.key)
+    assert arms == {"placebo", "clonidine"}
+    assert re.sub(rb"On [-0-9: ]+ UTC", b"", said[0][1]) == re.sub(
+        rb"On [-0-9: ]+ UTC", b"", said[1][1]
+    )
+    assert b"Allocated, slot 4 of S1" in said[0][1]

@@ -77,7 +77,7 @@ def _today(person: Participant) -> date:
 
 
 def in_words(told: Told) -> str:
-    parts = [f"slot {told.position} of {told.stratum}"]
+    parts = [f"slot {told.position} of {told.stratum}"] if told.position else ["without a list"]
     parts += [f"kit {told.kit_code}"] if told.kit_code else []
     parts += [f"arm {told.arm}"] if told.arm else []
     parts += [f"randomised in error: {told.in_error_reason}"] if told.in_error_at else []
