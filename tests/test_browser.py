@@ -12,7 +12,8 @@ from analytics.coupling import estimate_couplings
 from ema import audit, studies
 from ema.models import Study
 from ema.questionnaires import drafts
-from tests.analytics.answers import make_trial
+from tests import trial
+from tests.analytics.answers import START, add_participant, make_trial
 from tests.analytics.urine import allocate_on, give_tests
 from tests.browsing import CHROMIUM, Visitor
 
@@ -22,13 +23,18 @@ if TYPE_CHECKING:
 
 STARTS = ("/studies/", "/admin/")
 AT_LEAST = {
-    "coordinator": {"admin:ema_participant_add", "admin:ema_quarantine_changelist"},
+    "coordinator": {
+        "console:allocate",
+        "admin:ema_participant_add",
+        "admin:ema_quarantine_changelist",
+    },
     "investigator": {"analytics:snapshots", "scheduler:ledger", "admin:ema_prompt_change"},
     "statistician": {"analytics:comparison", "analytics:outcomes", "analytics:plans"},
     "pharmacist": {"admin:index"},
     "auditor": {"admin:ema_auditevent_changelist"},
     "administrator": {
         "admin:ema_study_change",
+        "console:allocation-lists",
         "admin:auth_user_add",
         "admin:ema_questionnaireversion_import",
         *(f"admin:ema_questionnaireversion_{name}" for name in ("preview", "copy")),
@@ -48,6 +54,11 @@ def study(transactional_db: None) -> Study:
     for participant in study.participants.all():
         give_tests(participant, range(7, 35, 7), "-+o-")
     allocate_on(study)
+    Study.objects.update(started_at=START)
+    trial.seal(study)
+    for code in ("L-1", "L-2"):
+        waits = add_participant(study, code)
+    trial.allocate_from_list(waits)
     estimate_couplings(timezone.now())
     drafts.start_from_default(study=study, actor=audit.COMMAND)
     return study

@@ -3,7 +3,7 @@
 A new address fails `tests/test_authorisation_matrix.py` until it has its line here.
 """
 
-from tests.authorisation.rows import READERS, Row, anywhere, records, study
+from tests.authorisation.rows import READERS, Row, anywhere, records, site, study
 
 PLANNERS = "investigator statistician"
 LISTED = f"{READERS} auditor administrator"
@@ -51,6 +51,10 @@ ROWS: dict[str, Row] = {
     "analytics:delete-plan": study(POST=PLANNERS),
     "analytics:snapshots": study(GET=PLANNERS),
     "analytics:ask-for-snapshot": study(POST=PLANNERS),
+    "console:allocation": study(GET="coordinator"),
+    "console:allocate": site(GET="coordinator", POST="coordinator"),
+    "console:in-error": site(POST="coordinator"),
+    "console:allocation-lists": anywhere(GET="administrator"),
     "scheduler:ledger": study(GET=READERS),
     "scheduler:phones": study(GET="coordinator investigator"),
     # --- the admin -------------------------------------------------------------------------
