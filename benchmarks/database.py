@@ -12,7 +12,7 @@ from ema import embedded
 
 ONLY_ONE = 40_412  # an advisory lock: two runs at once would measure each other
 
-EVERYTHING = ("ema_study", "ema_auditevent", "ema_rowchange")
+EVERYTHING = ("ema_study", "ema_auditevent", "ema_rowchange", "ema_auditcheckpoint")
 
 
 class BenchBusy(RuntimeError):

@@ -46,3 +46,24 @@ def may_change(table: str) -> str:
 DROP TRIGGER audit_is_never_emptied ON {table};
 DROP TRIGGER audit_is_append_only ON {table};
 """
+
+
+SETTLED_KEY = 40_420
+"""An advisory lock: shared by whoever writes to the trail, until that is committed."""
+
+SHARE_THE_TRAIL = f"""
+CREATE FUNCTION audit_is_being_written() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_advisory_xact_lock_shared({SETTLED_KEY});
+    RETURN NULL;
+END $$;
+CREATE TRIGGER audit_is_being_written BEFORE INSERT ON ema_auditevent
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_being_written();
+CREATE TRIGGER audit_is_being_written BEFORE INSERT ON ema_rowchange
+    FOR EACH STATEMENT EXECUTE FUNCTION audit_is_being_written();
+"""
+SHARE_NO_MORE = """
+DROP TRIGGER audit_is_being_written ON ema_rowchange;
+DROP TRIGGER audit_is_being_written ON ema_auditevent;
+DROP FUNCTION audit_is_being_written();
+"""

@@ -266,6 +266,7 @@ DISPATCH_EVERY_S = _read("seconds", "DISPATCH_EVERY_S", 2.0)
 COUPLE_EVERY_S = _read("seconds", "COUPLE_EVERY_S", 20.0)
 SNAPSHOT_EVERY_S = _read("seconds", "SNAPSHOT_EVERY_S", 10.0)
 URINE_EVERY_S = _read("seconds", "URINE_EVERY_S", 3600.0)
+AUDIT_SEAL_EVERY_S = _read("seconds", "AUDIT_SEAL_EVERY_S", 300.0)
 CLOCKS_APART_S = 60.0  # beat and worker may be two hosts; what expires sooner may never run
 CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks change
     task: {"task": task, "schedule": every, "options": {"expires": max(every, CLOCKS_APART_S)}}
@@ -275,6 +276,7 @@ CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks cha
         "analytics.tasks.estimate_couplings": COUPLE_EVERY_S,
         "analytics.tasks.build_snapshots": SNAPSHOT_EVERY_S,
         "ema.tasks.schedule_urine_tests": URINE_EVERY_S,
+        "ema.tasks.seal_audit": AUDIT_SEAL_EVERY_S,
     }.items()
 }
 

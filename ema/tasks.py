@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from ema import urine
+from ema import audit_checkpoints, urine
 
 log = logging.getLogger(__name__)
 
@@ -16,3 +16,9 @@ def schedule_urine_tests() -> None:
         log.info("%d urine tests were scheduled", added)
     if missed := urine.mark_missed(timezone.now()):
         log.info("%d urine tests were missed: nobody entered a result in time", missed)
+
+
+@shared_task(name="ema.tasks.seal_audit")
+def seal_audit() -> None:
+    for checkpoint in audit_checkpoints.seal():
+        log.info("the audit trail is sealed: checkpoint %d, %s", checkpoint.pk, checkpoint.digest)

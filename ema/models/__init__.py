@@ -1,7 +1,7 @@
 """Every record of the trial. `docs/architecture.md` has the glossary."""
 
 from ema.models.allocation import Allocation, AllocationList, Eligibility
-from ema.models.audit import AuditEvent, RowChange
+from ema.models.audit import AuditCheckpoint, AuditEvent, RowChange
 from ema.models.heartbeat import Heartbeat
 from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent, RefreshToken
 from ema.models.pause import Pause
@@ -18,6 +18,7 @@ __all__ = [
     "Allocation",
     "AllocationList",
     "Arm",
+    "AuditCheckpoint",
     "AuditEvent",
     "Device",
     "Eligibility",

@@ -90,3 +90,34 @@ class RowChange(models.Model):
 
     def __str__(self) -> str:
         return f"{self.operation} {self.table_name} {self.row_id}"
+
+
+class AuditCheckpoint(models.Model):
+    """A seal over what came since the one before: its digest is chained to that one's.
+
+    A manifest holds, for every row in the order of ids, its id (8 bytes) and digest (16 bytes).
+    """
+
+    made_at = models.DateTimeField(db_default=Now())
+    previous = models.OneToOneField(
+        "self", null=True, on_delete=models.PROTECT, related_name="following"
+    )
+    form = models.PositiveSmallIntegerField(help_text="Which columns a digest covers, and how.")
+    events_through = models.BigIntegerField(help_text="The last event under this seal.")
+    changes_through = models.BigIntegerField(help_text="The last row change under this seal.")
+    events_manifest = models.BinaryField()
+    changes_manifest = models.BinaryField()
+    digest = models.CharField(max_length=64, unique=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["previous"],
+                nulls_distinct=False,
+                name="checkpoints_form_one_chain",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"checkpoint {self.pk}"

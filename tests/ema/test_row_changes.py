@@ -41,6 +41,7 @@ NOT_WATCHED = {
     "ema_pushregistration": "addresses of phones, by the phones themselves",
     "ema_auditevent": "the trail itself only grows",
     "ema_rowchange": "the trail itself only grows",
+    "ema_auditcheckpoint": "the trail itself only grows",
 }
 
 
