@@ -18,6 +18,9 @@ LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 UNSAFE = re.compile(r"[^\w.-]+")
 LONGEST_INTERVAL_S = 86_400
 LONGEST_DAYS = 365
+LONGEST_HOURS = 24
+MINUTES_OF_A_DAY = 1440
+MOST_FAILURES = 100
 
 
 class Kind(NamedTuple):
@@ -43,6 +46,18 @@ def _seconds(text: str) -> float:
 
 def _count(text: str) -> int:
     return _right(int(text), int(text) >= 0)
+
+
+def _positive(text: str) -> int:
+    return _right(int(text), 1 <= int(text) <= MOST_FAILURES)
+
+
+def _minutes(text: str) -> int:
+    return _right(int(text), 1 <= int(text) <= MINUTES_OF_A_DAY)
+
+
+def _hours(text: str) -> int:
+    return _right(int(text), 1 <= int(text) <= LONGEST_HOURS)
 
 
 def _days(text: str) -> int:
@@ -74,6 +89,9 @@ def _right(value: T, is_right: bool) -> T:
 KINDS = {
     "switch": Kind(lambda text: SWITCH[text.strip().lower()], "on or off"),
     "count": Kind(_count, "a whole number, 0 or more"),
+    "positive": Kind(_positive, f"a whole number from 1 to {MOST_FAILURES}"),
+    "minutes": Kind(_minutes, f"a whole number of minutes from 1 to {MINUTES_OF_A_DAY}"),
+    "hours": Kind(_hours, f"a whole number of hours from 1 to {LONGEST_HOURS}"),
     "seconds": Kind(_seconds, f"a number of seconds above 0, at most {LONGEST_INTERVAL_S}"),
     "days": Kind(_days, f"a whole number of days from 1 to {LONGEST_DAYS}"),
     "rate": Kind(_rate, "a number per second, minute, hour or day, such as 20/min"),

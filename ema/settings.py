@@ -140,6 +140,7 @@ INSTALLED_APPS = [
     "ema.apps.OperatorAdminConfig",
     "rest_framework",
     "drf_spectacular",
+    "axes",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -153,7 +154,9 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "ema.middleware.names_who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
+    "ema.sessions.expiring_sessions",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "axes.middleware.AxesMiddleware",  # last, as it asks
 ]
 ROOT_URLCONF = "ema.urls"
 WSGI_APPLICATION = "ema.wsgi.application"
@@ -191,7 +194,24 @@ AUTH_PASSWORD_VALIDATORS = [
     )
 ]
 LOGIN_URL = "admin:login"
-SESSION_COOKIE_AGE = int(timedelta(hours=8).total_seconds())
+AUTHENTICATION_BACKENDS = [
+    "axes.backends.AxesStandaloneBackend",  # refuses who guesses, lets nobody in
+    "django.contrib.auth.backends.ModelBackend",
+]
+LOGIN_FAILURES = _read("positive", "LOGIN_FAILURES", 5)
+LOGIN_LOCKED_MINUTES = _read("minutes", "LOGIN_LOCKED_MINUTES", 15)
+AXES_FAILURE_LIMIT = LOGIN_FAILURES
+AXES_COOLOFF_TIME = timedelta(minutes=LOGIN_LOCKED_MINUTES)
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_CALLABLE = "ema.login.locked_out"
+AXES_CLIENT_IP_CALLABLE = "ema.login.client_address"
+AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
+AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
+AXES_ENABLE_ADMIN = AXES_VERBOSE = False
+SESSION_IDLE_MINUTES = _read("minutes", "SESSION_IDLE_MINUTES", 30)
+SESSION_HOURS = _read("hours", "SESSION_HOURS", 8)
+SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = not LOCAL
 SECURE_PROXY_SSL_HEADER = None if LOCAL else ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REDIRECT_EXEMPT = [r"^health/"]

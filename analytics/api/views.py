@@ -7,7 +7,7 @@ from django.http import FileResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.authentication import BasicAuthentication, SessionAuthentication
+from rest_framework.authentication import SessionAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -23,6 +23,7 @@ from analytics.trial import ComparisonImpossible
 from analytics.whole_comparison import compare_whole
 from ema import access
 from ema.api.errors import Problem
+from ema.api.operators import PasswordAuthentication
 from ema.api.serializers import ProblemContent
 from ema.audit import Actor
 
@@ -33,7 +34,7 @@ TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 class OperatorView(APIView):
     """A door for people who sign in, not for phones."""
 
-    authentication_classes = [BasicAuthentication, SessionAuthentication]
+    authentication_classes = [PasswordAuthentication, SessionAuthentication]
 
 
 class WhateverIsAccepted(BaseContentNegotiation):
