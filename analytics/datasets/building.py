@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Self
 
 from django.db import connection
@@ -13,7 +14,7 @@ from django.db.models.functions import Now
 
 from analytics.datasets.columns import Scope
 from analytics.datasets.draft import Say, silent
-from analytics.datasets.package import Package, write_package
+from analytics.datasets.package import Job, Package, write_package
 from analytics.datasets.snapshots import SnapshotRefused, directory_of, refuse
 from analytics.models import Snapshot
 
@@ -74,14 +75,25 @@ def build_snapshot(snapshot: Snapshot, say: Say = silent, *, wait: bool = True) 
 
 def _write(snapshot: Snapshot, say: Say) -> Package:
     scope = Scope(snapshot.study, snapshot.masking, snapshot.requested_at)
+    job = Job(scope, str(snapshot.pk), snapshot.formats, _before(snapshot))
     with _Reporter(snapshot, say) as reporter:
-        return write_package(
-            scope,
-            directory_of(snapshot),
-            identity=str(snapshot.pk),
-            others=snapshot.formats,
-            say=reporter.say,
-        )
+        return write_package(job, directory_of(snapshot), say=reporter.say)
+
+
+def _before(snapshot: Snapshot) -> Path | None:
+    """Where the snapshot of the same kind before this one is, if it still is."""
+    earlier = Snapshot.objects.filter(
+        study=snapshot.study,
+        masking=snapshot.masking,
+        deidentify=snapshot.deidentify,
+        recipient=snapshot.recipient,
+        requested_at__lt=snapshot.requested_at,
+        built_at__isnull=False,
+    )
+    for one in earlier.select_related("study").order_by("-requested_at"):
+        if (directory_of(one) / "SHA256SUMS").is_file():
+            return directory_of(one)
+    return None
 
 
 @contextmanager

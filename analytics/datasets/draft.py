@@ -79,6 +79,9 @@ class Draft:
             for block in blocks:
                 file.write(block)
 
+    def text(self, name: str, content: str) -> None:
+        self.write(name, [content.encode()])
+
     def sync(self) -> None:
         """Have the names on disk, as the files' contents are."""
         for directory in (self.directory / "data", self.directory):

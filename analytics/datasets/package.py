@@ -4,9 +4,7 @@ Everything goes to a draft directory beside the final one and is renamed when it
 nobody ever sees half a package. Directories are 0700 and files 0600.
 """
 
-import csv
 import hashlib
-import io
 import json
 import secrets
 import shutil
@@ -17,15 +15,16 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from analytics.datasets import formats
+from analytics.datasets import formats, metadata
 from analytics.datasets.about import About
+from analytics.datasets.changes import changelog
 from analytics.datasets.columns import Scope, Table
 from analytics.datasets.draft import Draft, File, Say, silent, sync
+from analytics.datasets.provenance import provenance, reference_arm
 from analytics.datasets.reading import Written
+from analytics.datasets.scripts import python_script, r_script
 from analytics.datasets.tables import TABLES
 from analytics.software import software
-from ema import studies
-from ema.models import QuestionnaireVersion
 
 README = """# {title}: snapshot {identity}
 
@@ -35,8 +34,12 @@ Study `{slug}`, {masking}; moment {moment}.
 |---|---|---|
 {listing}
 
-- `codebook.csv` explains every column of every table, `provenance.json` says what the files were
-  made from, `SHA256SUMS` holds their hashes: `sha256sum --check SHA256SUMS`.
+- `codebook.html` and `codebook.csv` explain every column of every table, `CHANGELOG.md` says what
+  is new since the snapshot before, `provenance.json` what the files were made from; `SHA256SUMS`
+  holds their hashes: `sha256sum --check SHA256SUMS`.
+- `read.py` and `read.R` load every table with its types and fit the coupling comparison again.
+- For programs: `datapackage.json` (Frictionless), `dataset_description.json` (Psych-DS),
+  `openesm_metadata.json`.
 - CSV in UTF-8 without a byte order mark; decimals take a point; a missing value is an empty cell.
 - Instants are UTC in ISO 8601, dates are local to the participant.
 - A text cell that begins with `=`, `+`, `-`, `@`, a tab or a line break, or with apostrophes before
@@ -58,30 +61,45 @@ class Package:
     sha256: str
 
 
-def write_package(
-    scope: Scope, directory: Path, *, identity: str, others: Sequence[str] = (), say: Say = silent
-) -> Package:
+@dataclass(frozen=True)
+class Job:
+    """What to write: a scope under an id, formats beside CSV, the package to compare it with."""
+
+    scope: Scope
+    identity: str
+    formats: Sequence[str] = ()
+    before: Path | None = None
+
+
+def write_package(job: Job, directory: Path, *, say: Say = silent) -> Package:
     """Write the package to `directory`, or find there the one that is complete already.
 
-    The tables come from one repeatable-read transaction; `others` are formats beside CSV. Raises
-    OSError when files cannot be written; nothing is left behind then.
+    The tables come from one repeatable-read transaction. Raises OSError when files cannot be
+    written; nothing is left behind then.
     """
     if (directory / "SHA256SUMS").is_file():
         return read_package(directory)
     directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    place = directory.with_name(f".{directory.name}.{secrets.token_hex(4)}")
-    draft = Draft(place, say)
+    _clear(directory)
+    draft = Draft(directory.with_name(f"{_drafts(directory)}{secrets.token_hex(4)}"), say)
     draft.directory.mkdir(mode=0o700)
     try:
-        _fill(draft, scope, identity, others)
+        _fill(draft, job)
         draft.directory.rename(directory)
-    except OSError:
-        if not (directory / "SHA256SUMS").is_file():
-            raise
     finally:
         shutil.rmtree(draft.directory, ignore_errors=True)
     sync(directory.parent)
     return read_package(directory)
+
+
+def _drafts(directory: Path) -> str:
+    return f".{directory.name}."
+
+
+def _clear(directory: Path) -> None:
+    """Take away the drafts of processes that were killed; whoever writes here is alone."""
+    for left in directory.parent.glob(f"{_drafts(directory)}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 def read_package(directory: Path) -> Package:
@@ -97,40 +115,37 @@ def read_package(directory: Path) -> Package:
     return Package(directory, provenance["rows"], files, digest)
 
 
-def codebook(scope: Scope) -> str:
-    """One line per column of every table."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["table", "column", "type", "meaning"])
-    for table in TABLES:
-        for column in table.columns(scope):
-            writer.writerow([table.name, column.name, column.kind, column.meaning])
-    return text.getvalue()
-
-
-def _fill(draft: Draft, scope: Scope, identity: str, others: Sequence[str]) -> None:
+def _fill(draft: Draft, job: Job) -> None:
+    scope = job.scope
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SET LOCAL extra_float_digits = 1")  # shortest exact decimals
         cursor.execute("SET LOCAL jit = off")
         cursor.execute("SET LOCAL work_mem = '64MB'")  # rows are sorted
         tables = [_copy(cursor, draft, scope, table) for table in TABLES]
-        provenance = _provenance(scope, identity, tables)
+        where_from = provenance(scope, job.identity, tables)
+        reference = reference_arm(scope)
     about = About(
         study=scope.study.slug,
         title=scope.study.title,
-        identity=identity,
+        identity=job.identity,
         moment=scope.moment,
         masking=scope.masking,
         software=software(),
     )
-    for name in others:
+    for name in job.formats:
         formats.write(name, draft, tables, about)
-    draft.write("codebook.csv", [codebook(scope).encode()])
-    draft.write("README.md", [_readme(scope, identity, tables).encode()])
-    draft.write("provenance.json", [f"{json.dumps(provenance, indent=2)}\n".encode()])
-    sums = "".join(f"{file.sha256}  {name}\n" for name, file in sorted(draft.files.items()))
-    draft.write("SHA256SUMS", [sums.encode()])
+    draft.text("codebook.csv", metadata.codebook(tables))
+    draft.text("codebook.html", metadata.codebook_page(tables, about))
+    draft.text("datapackage.json", metadata.data_package(tables, draft.files, about))
+    draft.text("dataset_description.json", metadata.dataset_description(tables, about))
+    draft.text("openesm_metadata.json", metadata.open_esm(tables, about))
+    draft.text("CHANGELOG.md", changelog(tables, job.before))
+    draft.write("read.py", [python_script()])
+    draft.write("read.R", [r_script(tables, reference)])
+    draft.text("README.md", _readme(scope, job.identity, tables))
+    draft.text("provenance.json", f"{json.dumps(where_from, indent=2)}\n")
+    draft.write("SHA256SUMS", list(metadata.sums(draft.files)))
     draft.sync()
 
 
@@ -149,20 +164,6 @@ def _copy(cursor: Any, draft: Draft, scope: Scope, table: Table) -> Written:
         rows=int(cursor.rowcount),
         path=draft.directory / name,
     )
-
-
-def _provenance(scope: Scope, identity: str, tables: Sequence[Written]) -> dict[str, Any]:
-    forms = QuestionnaireVersion.objects.published().filter(questionnaire__study=scope.study)
-    return {
-        "software": software(),
-        "study": scope.study.slug,
-        "snapshot": identity,
-        "masking": scope.masking,
-        "moment": scope.moment.isoformat(),
-        "decimals": dict(sorted(studies.decimals_of(scope.study).items())),
-        "questionnaires": {str(form): form.sha256 for form in forms.order_by("pk")},
-        "rows": {table.name: table.rows for table in tables},
-    }
 
 
 def _readme(scope: Scope, identity: str, tables: Sequence[Written]) -> str:

@@ -62,7 +62,9 @@ def table(directory: Path, name: str) -> Rows:
 
 def data(directory: Path) -> dict[str, bytes]:
     files = everything(directory)
-    return {name: files[name] for name in files if name.startswith("data/") or "codebook" in name}
+    return {
+        name: files[name] for name in files if name.startswith("data/") or name == "codebook.csv"
+    }
 
 
 def everything(directory: Path) -> dict[str, bytes]:

@@ -1,0 +1,197 @@
+"""What goes with the tables: metadata that validates, changes, scripts that load everything."""
+
+import csv
+import json
+import shutil
+import subprocess
+import sys
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import frictionless
+import pytest
+from django.utils import timezone
+from pytest_django import Settings
+
+from analytics.coupling import estimate_couplings
+from analytics.datasets.building import build_snapshot
+from analytics.datasets.snapshots import directory_of, request_snapshot
+from analytics.datasets.tables import TABLES
+from analytics.models import Snapshot
+from analytics.whole_comparison import compare_whole
+from ema.audit import COMMAND
+from ema.models import Participant, Prompt, Study, UrineTest
+from tests.analytics.answers import add_participant, add_prompt, answer, make_trial, respond
+
+pytestmark = pytest.mark.django_db(transaction=True)
+NAMES = [table.name for table in TABLES]
+LME4 = (
+    shutil.which("Rscript")
+    and not subprocess.run(
+        ["Rscript", "-e", "library(lme4)"], capture_output=True, check=False
+    ).returncode
+)
+
+
+@pytest.fixture(autouse=True)
+def _snapshot_dir(settings: Settings, tmp_path: Path) -> None:
+    settings.SNAPSHOT_DIR = tmp_path / "snapshots"
+
+
+def built(study: Study, masking: str = "masked") -> Path:
+    return build_snapshot(request_snapshot(study, COMMAND, masking, timezone.now())).directory
+
+
+def a_study() -> Study:
+    study = make_trial(n=8)
+    someone = add_participant(study, "=1+1", "placebo")
+    prompts = [add_prompt(someone, number) for number in range(4)]
+    respond(prompts[0], 40, 30)
+    respond(prompts[1], 50, 20, after=timedelta(hours=1), flags=["after_expiry"])
+    UrineTest.objects.create(participant=someone, due_on=prompts[0].study_on)
+    estimate_couplings(timezone.now())
+    return study
+
+
+def report_of(package: Path) -> Any:
+    return frictionless.validate(str(package / "datapackage.json"))
+
+
+def test_frictionless_finds_no_errors_and_sees_a_cell_that_was_changed() -> None:
+    package = built(a_study(), "unmasked")
+    report = report_of(package)
+    assert report.valid, report.flatten(["type", "message"])
+    assert {task.name for task in report.tasks} == set(NAMES)
+    table = package / "data/prompts.csv"
+    content = table.read_text()
+    table.write_text(content.replace("answered_late", "answered_l8te", 1))
+    report = report_of(package)
+    assert [kind for (kind,) in report.flatten(["type"])] == ["hash-count"]
+    table.write_text(content.replace("2026-03-02T08:00:00.000000Z", "today", 1))
+    assert "type-error" in {kind for (kind,) in report_of(package).flatten(["type"])}
+
+
+def test_every_column_is_in_the_metadata() -> None:
+    package = built(a_study())
+    page = (package / "codebook.html").read_text()
+    described = json.loads((package / "dataset_description.json").read_text())
+    measured = {one["name"] for one in described["variableMeasured"]}
+    for name in NAMES:
+        with (package / f"data/{name}.csv").open(newline="") as file:
+            columns = next(csv.reader(file))
+        assert set(columns) <= measured
+        assert all(f'<th scope="row">{column}</th>' in page for column in columns)
+        assert f'<h2 id="{name}">' in page
+    asked = json.loads((package / "openesm_metadata.json").read_text())
+    assert [one["name"] for one in asked["features"]] == ["stress", "craving", "pain"]
+    assert asked["features"][0]["wording"] == "How much stress in the past hour?"
+    assert (asked["n_participants"], asked["n_time_points"]) == (9, 8 * 12 + 4)
+
+
+def test_a_package_says_what_it_was_made_from() -> None:
+    study = a_study()
+    masked = json.loads((built(study) / "provenance.json").read_text())
+    assert masked["schema"].keys() == {"ema", "scheduler", "analytics"}
+    assert masked["protocol"].keys() == {"baseline", "treatment"}
+    assert masked["filters"]
+    assert masked["audit"]["events"] > 0
+    assert "plans" not in masked
+    unmasked = json.loads((built(study, "unmasked") / "provenance.json").read_text())
+    assert unmasked["reference_arm"] == "placebo"
+
+
+def test_changes_are_told_row_by_row_against_the_snapshot_of_the_same_kind() -> None:
+    study = a_study()
+    first = built(study)
+    assert "everything is new" in (first / "CHANGELOG.md").read_text()
+    assert "everything is new" in (built(study, "unmasked") / "CHANGELOG.md").read_text()
+    answer(add_participant(study, "P99"), [(1, 2), (3, 4)])
+    Prompt.objects.filter(participant__code="P00", ordinal=1, study_day=1).update(zone="UTC")
+    Prompt.objects.filter(participant__code="=1+1", study_day=1, ordinal=4).delete()
+    UrineTest.objects.all().delete()
+    changes = (built(study) / "CHANGELOG.md").read_text()
+    assert changes.startswith(f"# Changes since {first.name}\n")
+    lines = {line.split("`")[1]: line for line in changes.splitlines() if "`" in line}
+    assert lines["prompts"] == "| `prompts` | 2 | 1 | 1 |  |"
+    assert lines["participants"].startswith("| `participants` | 1 | ")
+    assert lines["urine"] == "| `urine` | 0 | 0 | 1 |  |"
+    assert lines["items"] == "| `items` | 0 | 0 | 0 |  |"
+
+
+def the_terms(study: Study) -> dict[str, tuple[float, float]]:
+    """What the study's comparison says, by the names that lme4 has for terms."""
+    report = compare_whole(study, timezone.now())
+    told = {one["term"]: (one["estimate"], one["model_standard_error"]) for one in report["fixed"]}
+    names = {"intercept": "(Intercept)", "stress_within": "stress_within"}
+    names |= {"stress_between": "stress_between", "arm[clonidine]": "clonidine"}
+    names["stress_within:arm[clonidine]"] = "stress_within:clonidine"
+    assert set(told) == set(names), told
+    return {names[term]: numbers for term, numbers in told.items()}
+
+
+def test_read_py_loads_all_tables_and_fits_the_comparison_again(tmp_path: Path) -> None:
+    study = a_study()
+    package = shutil.copytree(built(study, "unmasked"), tmp_path / "download")
+    done = run([sys.executable, "-I", "read.py"], package)
+    for name in NAMES:
+        with (package / f"data/{name}.csv").open(newline="") as file:
+            assert f"{name}: {len(list(csv.DictReader(file)))} rows" in done.stderr
+    fitted = json.loads(done.stdout)["terms"]
+    for term, (estimate, error) in the_terms(study).items():
+        assert fitted[term]["estimate"] == pytest.approx(estimate, rel=1e-5, abs=1e-7)
+        assert fitted[term]["standard_error"] == pytest.approx(error, rel=1e-5)
+    types = run(
+        [sys.executable, "-c", "from read import tables as t; print(t()['prompts'][-1])"], package
+    ).stdout
+    assert "'study_day': 3, " in types
+    assert "datetime.datetime(2026, 3, 4, 17, 0, tzinfo=datetime.timezone.utc)" in types
+    assert (
+        "'participant_id': '=1+1'"
+        in run(
+            [sys.executable, "-c", "from read import tables as t; print(t()['participants'])"],
+            package,
+        ).stdout
+    )
+
+
+def run(command: list[str], package: Path) -> Any:
+    done = subprocess.run(command, cwd=package, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+@pytest.mark.skipif(not LME4, reason="R with lme4 is not here: apt-get install r-cran-lme4")
+def test_read_r_loads_all_tables_and_fits_the_comparison_again(tmp_path: Path) -> None:
+    study = a_study()
+    package = shutil.copytree(built(study, "unmasked"), tmp_path / "download")
+    done = run(["Rscript", "read.R"], package)
+    for name in NAMES:
+        with (package / f"data/{name}.csv").open(newline="") as file:
+            assert f"{name}: {len(list(csv.DictReader(file)))} rows" in done.stderr
+    rows = [line.split(",") for line in done.stdout.splitlines()[1:]]
+    fitted = {term.replace("arm", ""): (float(b), float(e)) for term, b, e in rows}
+    for term, (estimate, error) in the_terms(study).items():
+        assert fitted[term][0] == pytest.approx(estimate, rel=1e-4, abs=1e-6)
+        assert fitted[term][1] == pytest.approx(error, rel=1e-4)
+    shown = 'source("read.R"); t <- tables; cat(class(t$prompts$scheduled_at_utc)[1], attr('
+    shown += 't$prompts$scheduled_at_utc, "tzone"), class(t$urine$due_on), t$participants[1, 1])'
+    said = run(["Rscript", "-e", shown], package).stdout
+    assert said == "POSIXct UTC Date =1+1"
+
+
+def test_the_script_of_a_masked_package_fits_the_coupling_alone() -> None:
+    package = built(a_study())
+    fitted = json.loads(run([sys.executable, "read.py"], package).stdout)
+    assert set(fitted["terms"]) == {"(Intercept)", "stress_within", "stress_between"}
+
+
+def test_drafts_of_killed_processes_are_cleared_away() -> None:
+    snapshot = request_snapshot(a_study(), COMMAND, "masked", timezone.now())
+    place = directory_of(snapshot)
+    left = place.with_name(f".{place.name}.0123abcd")
+    (left / "data").mkdir(parents=True)
+    (left / "data/prompts.csv").write_text("half")
+    build_snapshot(snapshot)
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+    assert Participant.objects.count() == Snapshot.objects.get().row_counts["participants"]
