@@ -1,19 +1,13 @@
-"""E-mail by Django's SMTP backend, with an end to the whole conversation."""
+"""Prompts by e-mail."""
 
-import logging
 import re
 import smtplib
-from collections.abc import Callable
 from email.utils import make_msgid
-from functools import partial
-from time import monotonic
-from typing import Any
 
 from django.conf import settings
 from django.core.mail import EmailMessage
-from django.core.mail.backends.smtp import EmailBackend
 
-from ema.link_settings import TIMEOUT_S
+from ema.mail_server import Server, hang_up
 from scheduler.channels import TITLE, Gone, Message, PushError
 from scheduler.links.shared import seconds_to_send, text
 from scheduler.push.shared import registration_of
@@ -21,7 +15,6 @@ from scheduler.push.shared import registration_of
 NOBODY = re.compile(r"5\.1\.[1236]|5\.1\.10|5\.2\.1")  # RFC 3463: no such mailbox, or closed
 NOBODY_CODES = frozenset({550, 551, 553})
 ENHANCED = re.compile(r"[245]\.[0-9]{1,3}\.[0-9]{1,3}\b")
-log = logging.getLogger(__name__)
 
 
 def send(message: Message) -> None:
@@ -46,14 +39,6 @@ def letter(message: Message, address: str) -> EmailMessage:
     if message.kind != "prompt":
         headers |= {"Message-ID": make_msgid(domain=domain), "References": first}
     return EmailMessage(TITLE, text(message), settings.EMAIL_FROM, [address], headers=headers)
-
-
-def hang_up(server: EmailBackend) -> None:
-    """Whatever the server says to QUIT, it has taken or refused the message before."""
-    try:
-        server.close()
-    except OSError as error:
-        log.info("The mail server did not say goodbye: %s", error)
 
 
 def refusal(error: OSError) -> PushError:
@@ -81,39 +66,3 @@ def _codes(code: int, words: bytes | str) -> str:
     said = words.decode(errors="replace") if isinstance(words, bytes) else words
     enhanced = ENHANCED.match(said)
     return f"{code} {enhanced[0]}" if enhanced else str(code)
-
-
-# --- the conversation -------------------------------------------------------------------
-
-
-class Talk(smtplib.SMTP):
-    """Waits for each answer at most 5 s, and for all of them not beyond `ends`."""
-
-    def __init__(self, *args: Any, ends: float, **kwargs: Any) -> None:
-        self.ends = ends
-        super().__init__(*args, **kwargs)
-
-    def getreply(self) -> tuple[int, bytes]:
-        left = self.ends - monotonic()
-        if left <= 0:
-            self.close()
-            raise smtplib.SMTPServerDisconnected("it took too long")
-        if self.sock:
-            self.sock.settimeout(min(TIMEOUT_S, left))
-        return super().getreply()
-
-
-class TlsTalk(Talk, smtplib.SMTP_SSL):
-    """The same, with TLS from its first byte."""
-
-
-class Server(EmailBackend):
-    """Django's backend, which speaks by `Talk`."""
-
-    def __init__(self, *, seconds: float, **kwargs: Any) -> None:
-        super().__init__(timeout=TIMEOUT_S, fail_silently=False, **kwargs)
-        self.ends = monotonic() + seconds
-
-    @property
-    def connection_class(self) -> Callable[..., smtplib.SMTP]:  # type: ignore[override]
-        return partial(TlsTalk if self.use_ssl else Talk, ends=self.ends)
