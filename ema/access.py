@@ -11,6 +11,8 @@ from django.db.models import Q, QuerySet
 
 from ema import prepared
 from ema.models import (
+    Alert,
+    AlertRule,
     AuditEvent,
     Device,
     Membership,
@@ -31,6 +33,8 @@ COMPARERS = CLOSED | {Role.INVESTIGATOR.value}
 
 READERS = frozenset({Role.COORDINATOR.value, Role.INVESTIGATOR.value, Role.STATISTICIAN.value})
 """Who reads the records of participants: a pharmacist and an auditor do not."""
+CARERS = frozenset({Role.COORDINATOR.value, Role.INVESTIGATOR.value})
+"""Who looks after participants: they read alerts and acknowledge them."""
 TRAIL_READERS = READERS | {Role.AUDITOR.value}
 """Who reads the audit trail."""
 
@@ -107,6 +111,25 @@ def only_sites_of(*, user: User, study: Study) -> list[str]:
     if held.filter(site=None).exists():
         return []
     return sorted(held.values_list("site__code", flat=True).distinct())
+
+
+def alerts_for(user: User) -> QuerySet[Alert]:
+    """Alerts about participants of the sites that a user looks after."""
+    return Alert.objects.filter(participant__site__in=sites_for(user, *CARERS))
+
+
+def access_alert(*, user: User, slug: str, number: int) -> Alert:
+    """The alert, or NoAccess: an unknown one and a forbidden one look the same."""
+    found = alerts_for(user).filter(rule__study__slug=slug, pk=number)
+    alert = found.select_related("rule__study", "participant__site", "acknowledged_by").first()
+    if alert is None:
+        raise NoAccess(f"There is no alert {number} in study {slug!r} that you look after.")
+    return alert
+
+
+def alert_rules_for(user: User) -> QuerySet[AlertRule]:
+    """Rules of the studies in which a user looks after participants."""
+    return AlertRule.objects.filter(study__in=studies_for(user, *CARERS))
 
 
 def audit_events_for(user: User) -> QuerySet[AuditEvent]:

@@ -25,5 +25,6 @@ class OperatorAdminConfig(AdminConfig):
             "pauses",
             "visits",
             "push",
+            "alerts",
         ):
             import_module(f"ema.admin.{screens}")

@@ -33,12 +33,15 @@ class StudyPage(NamedTuple):
     roles: frozenset[str]
     group: str
     tells_of_arms: bool = False
+    waiting: Callable[[User, Study], int] | None = None
+    """How many things wait there for this user: shown beside the title."""
 
 
 class Link(NamedTuple):
     title: str
     address: str
     is_here: bool = False
+    waiting: int = 0
 
 
 class LinkGroup(NamedTuple):
@@ -83,7 +86,8 @@ def pages_of(study: Study, user: User, *, here: str = "") -> list[LinkGroup]:
     for page in STUDY_PAGES:
         if page.roles & held and (may_compare or not page.tells_of_arms):
             address = reverse(page.name, args=[study.slug])
+            waiting = page.waiting(user, study) if page.waiting else 0
             found[GROUPS.index(page.group)].links.append(
-                Link(page.title, address, page.name == here)
+                Link(page.title, address, page.name == here, waiting)
             )
     return [group for group in found if group.links]

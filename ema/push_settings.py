@@ -17,12 +17,12 @@ ACCOUNT = ("project_id", "client_email", "private_key", "token_uri")
 P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551
 
 
-def refuse_wrong_hosts(hosts: Iterable[str]) -> None:
+def refuse_wrong_hosts(hosts: Iterable[str], setting: str = "PUSH_HOSTS") -> None:
     """ImproperlyConfigured unless each is a host name, perhaps below `*.` or with a port."""
     for host in hosts:
         if not HOST.fullmatch(host):
             raise ImproperlyConfigured(
-                f"PUSH_HOSTS: {host!r} is wrong: write push.example.org or *.push.example.org."
+                f"{setting}: {host!r} is wrong: write push.example.org or *.push.example.org."
             )
 
 

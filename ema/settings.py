@@ -287,6 +287,8 @@ COUPLE_EVERY_S = _read("seconds", "COUPLE_EVERY_S", 20.0)
 SNAPSHOT_EVERY_S = _read("seconds", "SNAPSHOT_EVERY_S", 10.0)
 URINE_EVERY_S = _read("seconds", "URINE_EVERY_S", 3600.0)
 AUDIT_SEAL_EVERY_S = _read("seconds", "AUDIT_SEAL_EVERY_S", 300.0)
+ALERT_EVERY_S = _read("seconds", "ALERT_EVERY_S", 10.0)
+ESCALATE_EVERY_S = _read("seconds", "ESCALATE_EVERY_S", 60.0)
 CLOCKS_APART_S = 60.0  # beat and worker may be two hosts; what expires sooner may never run
 CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks change
     task: {"task": task, "schedule": every, "options": {"expires": max(every, CLOCKS_APART_S)}}
@@ -297,6 +299,8 @@ CELERY_BEAT_SCHEDULE = {  # intervals only: a local crontab dies when clocks cha
         "analytics.tasks.build_snapshots": SNAPSHOT_EVERY_S,
         "ema.tasks.schedule_urine_tests": URINE_EVERY_S,
         "ema.tasks.seal_audit": AUDIT_SEAL_EVERY_S,
+        "ema.tasks.find_alerts": ALERT_EVERY_S,
+        "ema.tasks.escalate_alerts": ESCALATE_EVERY_S,
     }.items()
 }
 
@@ -316,6 +320,8 @@ if DELIVERY_CHANNEL == "webhook" and not DELIVERY_WEBHOOK_URL.startswith(("http:
     )
 PUSH_HOSTS: list[str] = env.list("PUSH_HOSTS", default=[])
 push_settings.refuse_wrong_hosts(PUSH_HOSTS)
+ALERT_WEBHOOK_HOSTS: list[str] = env.list("ALERT_WEBHOOK_HOSTS", default=[])
+push_settings.refuse_wrong_hosts(ALERT_WEBHOOK_HOSTS, "ALERT_WEBHOOK_HOSTS")
 VAPID_PRIVATE_KEY = env.str("VAPID_PRIVATE_KEY", default="")
 VAPID_SUBJECT = env.str("VAPID_SUBJECT", default="")
 push_settings.refuse_wrong_vapid(VAPID_PRIVATE_KEY, VAPID_SUBJECT)

@@ -5,7 +5,7 @@ import logging
 from celery import shared_task
 from django.utils import timezone
 
-from ema import audit_checkpoints, urine
+from ema import alert_messages, alerts, audit_checkpoints, urine
 
 log = logging.getLogger(__name__)
 
@@ -22,3 +22,16 @@ def schedule_urine_tests() -> None:
 def seal_audit() -> None:
     for checkpoint in audit_checkpoints.seal():
         log.info("the audit trail is sealed: checkpoint %d, %s", checkpoint.pk, checkpoint.digest)
+
+
+@shared_task(name="ema.tasks.find_alerts")
+def find_alerts() -> None:
+    if raised := alerts.find_alerts(timezone.now()):
+        log.info("%d alerts were raised", raised)
+
+
+@shared_task(name="ema.tasks.escalate_alerts")
+def escalate_alerts() -> None:
+    done = alert_messages.escalate(timezone.now())
+    if any(done):
+        log.info("Alerts told to others: %s", done)

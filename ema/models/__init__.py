@@ -1,5 +1,6 @@
 """Every record of the trial. `docs/architecture.md` has the glossary."""
 
+from ema.models.alert import Alert, AlertMessage, AlertNote, AlertRule
 from ema.models.allocation import Allocation, AllocationList, Eligibility
 from ema.models.audit import AuditCheckpoint, AuditEvent, RowChange
 from ema.models.heartbeat import Heartbeat
@@ -15,6 +16,10 @@ from ema.models.urine import UrineTest
 from ema.models.visit import PhaseStart, Visit
 
 __all__ = [
+    "Alert",
+    "AlertMessage",
+    "AlertNote",
+    "AlertRule",
     "Allocation",
     "AllocationList",
     "Arm",

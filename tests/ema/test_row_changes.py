@@ -38,6 +38,7 @@ NOT_WATCHED = {
     "ema_refreshtoken": "secrets that change by use",
     "ema_item": "a published version and its items never change",
     "ema_heartbeat": "says that a process lives",
+    "ema_alertmessage": "an outbox: what is sent of an alert, with its own state",
     "ema_pushregistration": "addresses of phones, by the phones themselves",
     "ema_auditevent": "the trail itself only grows",
     "ema_rowchange": "the trail itself only grows",
