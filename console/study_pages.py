@@ -1,9 +1,12 @@
 """The pages of this package that every study has, and who may open them."""
 
+from console.alerts import open_alerts
+from ema.access import CARERS
 from ema.models.study import Role
 from ema.pages import StudyPage
 
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 PAGES: list[StudyPage] = [
+    StudyPage("Safety alerts", "console:alerts", CARERS, "Care", waiting=open_alerts),
     StudyPage("Allocation", "console:allocation", COORDINATORS, "Care"),
 ]

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from console import allocation
+from console import alerts, allocation
 
 app_name = "console"
 urlpatterns: list[URLPattern] = [
@@ -10,4 +10,14 @@ urlpatterns: list[URLPattern] = [
     path("<slug:slug>/allocation/lists/", allocation.lists, name="allocation-lists"),
     path("<slug:slug>/allocation/of/<str:code>/", allocation.one, name="allocate"),
     path("<slug:slug>/allocation/of/<str:code>/in-error/", allocation.in_error, name="in-error"),
+    path("<slug:slug>/alerts/", alerts.inbox, name="alerts"),
+    path("<slug:slug>/alerts/rules/", alerts.rules, name="alert-rules"),
+    path("<slug:slug>/alerts/rules/offered/", alerts.add_offered, name="add-offered-rules"),
+    path("<slug:slug>/alerts/<int:number>/", alerts.one, name="alert"),
+    path(
+        "<slug:slug>/alerts/<int:number>/acknowledge/",
+        alerts.acknowledge,
+        name="acknowledge-alert",
+    ),
+    path("<slug:slug>/alerts/<int:number>/note/", alerts.add_note, name="add-alert-note"),
 ]

@@ -20,12 +20,14 @@ from analytics.datasets.snapshots import request_snapshot
 from analytics.freezing import freeze
 from analytics.plan import Plan
 from analytics.plans import save
+from ema.alerts import acknowledge, find_alerts
 from ema.allocation import mark_randomised_in_error
-from ema.audit import COMMAND
-from ema.models import Allocation, Prompt, Response, Study
+from ema.audit import COMMAND, Actor
+from ema.models import Alert, Allocation, Prompt, Response, Study
 from tests import trial
 from tests.analytics.answers import START, add_participant, add_prompt, make_trial, make_user
 from tests.analytics.urine import SIGNS, a_test
+from tests.ema.alert_rules import add_rule, an_answer
 
 pytestmark = pytest.mark.django_db
 
@@ -57,6 +59,7 @@ def study() -> Study:
     save(study=study, key="primary", plan=Plan(doses=doses), actor=COMMAND, now=timezone.now())
     make_phones_quiet(study)
     make_urine_tests(study)
+    make_alerts(study)
     make_allocations(study)
     return study
 
@@ -73,6 +76,19 @@ def make_allocations(study: Study) -> None:
         reason="criterion 4",
         now=timezone.now(),
         actor=COMMAND,
+    )
+
+
+def make_alerts(study: Study) -> None:
+    """Everybody answered what a rule looks for; the first alert is acknowledged."""
+    add_rule(study, since=START)
+    for number, participant in enumerate(study.participants.order_by("code")):
+        an_answer(participant, craving=90 + number, received_at=START)
+    find_alerts(timezone.now())
+    cora = User.objects.create_user("cora")
+    first = Alert.objects.earliest("pk")
+    acknowledge(
+        alert=first, action="called", text="Called.", now=timezone.now(), actor=Actor(cora, "page")
     )
 
 
@@ -132,6 +148,7 @@ def starts(study: Study) -> list[str]:
     found += ["/studies/relief/outcomes/lapse.svg", "/studies/relief/outcomes/relapse.csv"]
     found += ["/studies/relief/outcomes/participants.csv"]
     found += ["/api/v1/studies/relief/outcomes"]
+    found += ["/studies/relief/alerts/?state=all", "/studies/relief/alerts/rules/"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
     found += ["/studies/relief/allocation/", "/studies/relief/allocation/lists/"]
@@ -163,7 +180,8 @@ def everything(client: Client, study: Study) -> Fetched:
 
 
 def steady(page: bytes) -> bytes:
-    """Without the tokens that differ in every answer."""
+    """Without the tokens that differ in every answer, and how long ago alerts were raised."""
+    page = re.sub(rb'<span class="age">[^<]+</span>', b"", page)
     return re.sub(rb'name="csrfmiddlewaretoken" value="[^"]+"', b"", page)
 
 
@@ -205,6 +223,9 @@ def test_a_masked_role_fetches_the_same_bytes_whoever_is_in_which_arm(
     assert [address for address in before if before[address] != after[address]] == []
     seen = sum(status == 200 for status, _, _ in before.values())
     assert (b"6 to do" in before["/studies/relief/phones/"][2]) == (role != "administrator")
+    assert (b"6  alerts" in before["/studies/relief/alerts/?state=all"][2]) == (
+        role != "administrator"
+    )
     assert seen > (15 if role == "administrator" else 60)
 
 
