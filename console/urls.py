@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from console import alerts, allocation
+from console import alerts, allocation, audit
 
 app_name = "console"
 urlpatterns: list[URLPattern] = [
@@ -20,4 +20,8 @@ urlpatterns: list[URLPattern] = [
         name="acknowledge-alert",
     ),
     path("<slug:slug>/alerts/<int:number>/note/", alerts.add_note, name="add-alert-note"),
+    path("<slug:slug>/audit/", audit.events, name="audit"),
+    path("<slug:slug>/audit/changes/", audit.changes, name="audit-changes"),
+    path("<slug:slug>/audit/events/<int:audit_event>/", audit.event, name="audit-event"),
+    path("<slug:slug>/audit/files/<slug:of>.<slug:file_format>", audit.download, name="audit-file"),
 ]

@@ -21,11 +21,12 @@ from ema.models import (
     Prompt,
     QuestionnaireVersion,
     Response,
+    RowChange,
     Site,
     Study,
 )
 from ema.models.prompt import PromptQuerySet
-from ema.models.study import Role
+from ema.models.study import Masking, Role
 
 User = AbstractBaseUser | AnonymousUser
 CLOSED = frozenset({Role.STATISTICIAN.value})
@@ -133,15 +134,27 @@ def alert_rules_for(user: User) -> QuerySet[AlertRule]:
 
 
 def audit_events_for(user: User) -> QuerySet[AuditEvent]:
-    """Events of one's studies or, kept to a site, of that site; closed ones for the closed role."""
+    """Events of one's studies or, kept to a site, of that site; closed ones for whoever may."""
+    return AuditEvent.objects.filter(_own_trail(user))
+
+
+def row_changes_for(user: User) -> QuerySet[RowChange]:
+    """What became of rows, as the events: of one's studies or site, closed ones for whoever may."""
+    return RowChange.objects.filter(_own_trail(user))
+
+
+def _own_trail(user: User) -> Q:
+    """An auditor is masked: while arms are hidden, closed parts are for the closed role alone."""
     if not user.is_authenticated:
-        return AuditEvent.objects.none()
+        return Q(pk__in=[])
     held = Membership.objects.filter(user_id=user.pk, role__in=TRAIL_READERS)
     whole = held.filter(site=None).values("study_id")
     sites = held.exclude(site=None).values("site_id")
-    closed = studies_for(user, Role.STATISTICIAN.value)
-    own = Q(study__in=whole) | Q(site__in=sites)
-    return AuditEvent.objects.filter(own, Q(is_closed=False) | Q(study__in=closed))
+    audited = studies_for(user, Role.AUDITOR.value).filter(
+        Q(masking=Masking.OPEN) | Q(unmasked_at__isnull=False)
+    )
+    closed = Q(study__in=studies_for(user, Role.STATISTICIAN.value)) | Q(study__in=audited)
+    return (Q(study__in=whole) | Q(site__in=sites)) & (Q(is_closed=False) | closed)
 
 
 class Uploader(NamedTuple):

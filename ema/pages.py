@@ -6,7 +6,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec
 
 from django.contrib import admin
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.urls import reverse
 
@@ -15,7 +15,7 @@ from ema.access import NoAccess, User
 from ema.models import Study
 
 P = ParamSpec("P")
-Page = Callable[Concatenate[HttpRequest, P], HttpResponse]
+Page = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
 
 
 GROUPS = ("Care", "Trial", "Results", "Data")
@@ -58,7 +58,7 @@ def operators_page(page: Page[P]) -> Page[P]:
 
     @login_required
     @wraps(page)
-    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
         try:
             return page(request, *args, **kwargs)
         except NoAccess as error:

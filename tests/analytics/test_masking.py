@@ -31,7 +31,7 @@ from tests.ema.alert_rules import add_rule, an_answer
 
 pytestmark = pytest.mark.django_db
 
-ALIKE = 4
+ALIKE, OK = 4, 200
 Fetched = dict[str, tuple[int, str, bytes]]
 LOOKUPS = (
     "allocation={}",
@@ -153,6 +153,8 @@ def starts(study: Study) -> list[str]:
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
     found += ["/studies/relief/allocation/", "/studies/relief/allocation/lists/"]
     found += [f"/studies/relief/allocation/of/{code}/" for code in ("L-1", "L-3", "L-4")]
+    found += ["/studies/relief/audit/", "/studies/relief/audit/changes/"]
+    found += [f"/studies/relief/audit/files/{of}.csv" for of in ("events", "changes")]
     for model in admin.site._registry:
         listed = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
         found += [listed, *(f"{listed}?{lookup.format(slot)}" for lookup in LOOKUPS)]
@@ -172,7 +174,9 @@ def everything(client: Client, study: Study) -> Fetched:
             continue
         alike[kind] += 1
         answer = client.get(address)
+        is_trail = "/audit/files/" in address and answer.status_code == OK
         content = b"" if answer.streaming else steady(answer.content)
+        content = b"".join(answer) if is_trail else content
         fetched[address] = (answer.status_code, answer.headers.get("Location", ""), content)
         found = links(address, content.decode())
         waiting += sorted(link for link in found if follows(address, link))
@@ -235,6 +239,8 @@ def test_the_closed_role_sees_that_the_arms_were_permuted(study: Study) -> None:
     differ = {address for address in before if before[address] != after.get(address)}
     assert {"/studies/relief/comparison/", "/admin/ema/auditevent/"} <= differ
     assert {"/studies/relief/outcomes/", "/api/v1/studies/relief/outcomes"} <= differ
+    assert "/studies/relief/audit/" in differ
+    assert {f"/studies/relief/audit/files/{of}.csv" for of in ("events", "changes")} <= differ
     files = ("lapse.svg", "relapse.csv", "participants.csv")
     assert {f"/studies/relief/outcomes/{name}" for name in files} <= differ
 

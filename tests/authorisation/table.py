@@ -55,6 +55,10 @@ ROWS: dict[str, Row] = {
     "console:allocate": site(GET="coordinator", POST="coordinator"),
     "console:in-error": site(POST="coordinator"),
     "console:allocation-lists": anywhere(GET="administrator"),
+    "console:audit": study(GET=f"{READERS} auditor"),
+    "console:audit-changes": study(GET=f"{READERS} auditor"),
+    "console:audit-event": site(GET=f"{READERS} auditor"),
+    "console:audit-file": study({"of": "events", "file_format": "csv"}, GET=f"{READERS} auditor"),
     "scheduler:ledger": study(GET=READERS),
     "scheduler:phones": study(GET="coordinator investigator"),
     # --- the admin -------------------------------------------------------------------------

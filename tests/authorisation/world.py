@@ -146,7 +146,7 @@ def things_of_participant(person: Participant) -> dict[str, Any]:
         next_attempt_at=prompt.due_at,
     )
     named = {f"ema_{name}": one.pk for name, one in made.items()}
-    return named | {"scheduler_delivery": delivery.pk, "code": person.code}
+    return named | {"scheduler_delivery": delivery.pk, "audit_event": event.pk, "code": person.code}
 
 
 def people_of(study: Study, other: Study) -> dict[Person, Client]:
