@@ -8,6 +8,7 @@ from ema.pages import StudyPage
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 PAGES: list[StudyPage] = [
     StudyPage("Safety alerts", "console:alerts", CARERS, "Care", waiting=open_alerts),
+    StudyPage("Enrol", "console:enrol", COORDINATORS, "Care"),
     StudyPage("Allocation", "console:allocation", COORDINATORS, "Care"),
     StudyPage("Audit trail", "console:audit", TRAIL_READERS, "Data"),
 ]

@@ -2,7 +2,7 @@
 
 from django.urls import URLPattern, path
 
-from console import alerts, allocation, audit
+from console import alerts, allocation, audit, enrol
 
 app_name = "console"
 urlpatterns: list[URLPattern] = [
@@ -24,4 +24,7 @@ urlpatterns: list[URLPattern] = [
     path("<slug:slug>/audit/changes/", audit.changes, name="audit-changes"),
     path("<slug:slug>/audit/events/<int:audit_event>/", audit.event, name="audit-event"),
     path("<slug:slug>/audit/files/<slug:of>.<slug:file_format>", audit.download, name="audit-file"),
+    path("<slug:slug>/enrol/", enrol.enrol, name="enrol"),
+    path("<slug:slug>/enrol/<str:code>/code/", enrol.new_code, name="new-code"),
+    path("<slug:slug>/enrol/<str:code>/hours/", enrol.waking_hours, name="waking-hours"),
 ]

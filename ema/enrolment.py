@@ -2,13 +2,16 @@
 
 import uuid
 from datetime import datetime, timedelta
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from ema import audit, codes, tokens
+from ema import audit, codes, consents, tokens
 from ema.audit import Actor
+from ema.consents import Agreed, ConsentRefused
+from ema.hours import hours_problems
 from ema.models import Device, EnrolmentCode, Participant, Site
 from ema.models.participant import valid_code
 from ema.tokens import Admission
@@ -58,9 +61,16 @@ def enrol(
     actor: Actor,
     language: str = "en",
     enrolled_at: datetime | None = None,
+    windows: list[dict[str, Any]] | None = None,
+    agreed: Agreed | None = None,
 ) -> Participant:
-    """A new participant of a site, from `enrolled_at` (now, unless the past is recorded)."""
+    """A new participant of a site, from `enrolled_at` (now, unless the past is recorded).
+
+    `windows` are own waking hours, `agreed` the consent that was given.
+    """
     at = enrolled_at or now
+    if site.study.locked_at and at >= site.study.locked_at:
+        raise EnrolmentRefused(f"Study {site.study} is locked: nobody is enrolled any more.")
     if at > now:
         raise EnrolmentRefused(f"enrolled_at {at:%Y-%m-%d %H:%M} is in the future.")
     if enrolled_at and site.study.started_at and at < site.study.started_at:
@@ -70,6 +80,8 @@ def enrol(
         )
     local = refuse_unknown_zone(zone)
     refuse_wrong_code(code)
+    for problem in () if windows is None else hours_problems(windows):
+        raise EnrolmentRefused(f"waking hours: {problem}")
     try:
         with transaction.atomic():
             participant = Participant.objects.create(
@@ -78,6 +90,7 @@ def enrol(
                 code=code,
                 zone=zone,
                 language=language,
+                windows=windows,
                 enrolled_at=at,
                 enrolled_on=at.astimezone(local).date(),
             )
@@ -89,12 +102,28 @@ def enrol(
                 site=site,
                 after={"site": site.code, "zone": zone, "enrolled_at": at.isoformat()},
             )
+            if agreed:
+                consents.record_consent(
+                    participant=participant, agreed=agreed, now=now, actor=actor
+                )
+    except ConsentRefused as error:
+        raise EnrolmentRefused(str(error)) from error
     except IntegrityError as error:
         if "participant_code_is_unique_in_its_study" not in str(error):
             raise
         message = f"code {code!r} is taken in study {site.study}: choose another."
         raise EnrolmentRefused(message) from error
     return participant
+
+
+def next_code(site: Site) -> str:
+    """The code after the highest of a site's numbered ones: S1-004 after S1-003."""
+    begins = f"{site.code}-"
+    taken = Participant.objects.filter(study=site.study_id, code__startswith=begins)
+    numbers = [code.removeprefix(begins) for code in taken.values_list("code", flat=True)]
+    numbers = [number for number in numbers if number.isdecimal()]
+    width = max(map(len, numbers), default=3)
+    return f"{begins}{max(map(int, numbers), default=0) + 1:0{width}}"
 
 
 @transaction.atomic

@@ -1,6 +1,5 @@
 """Another zone, other waking hours: they hold from the next study day that has not begun."""
 
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -10,11 +9,9 @@ from django.db import transaction
 from ema import audit
 from ema.audit import Actor
 from ema.enrolment import EnrolmentRefused, refuse_unknown_zone
+from ema.hours import hours_problems
 from ema.models import Participant, ScheduleChange
 from ema.models.study import Travel
-
-HOURS_CHECKS: list[Callable[[object], list[str]]] = []
-"""Say in words why waking hours cannot work; the scheduler appends its own (decision 0007)."""
 
 
 class ChangeRefused(ValueError):
@@ -50,11 +47,6 @@ def change_hours(
     for problem in () if windows is None else hours_problems(windows):
         raise ChangeRefused(problem)
     return _change(participant, {"windows": windows}, now, actor, reason)
-
-
-def hours_problems(windows: object) -> list[str]:
-    """Why waking hours cannot work, in words; empty when they can."""
-    return [problem for check in HOURS_CHECKS for problem in check(windows)]
 
 
 def refuse_zone(zone: str) -> None:

@@ -13,6 +13,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("", RedirectView.as_view(pattern_name="analytics:studies"), name="home"),
     path("favicon.ico", RedirectView.as_view(url="/static/ema/icon.svg")),
     path("admin/", admin.site.urls),
+    path("", include("console.open_urls")),
     path("studies/", include("analytics.urls")),
     path("studies/", include("console.urls")),
     path("studies/", include("scheduler.urls")),

@@ -10,9 +10,9 @@ class SchedulerConfig(AppConfig):
     def ready(self) -> None:
         """Register the checks; tell `ema`, which does not know this package, what is here."""
         import_module("scheduler.checks")
+        from ema.hours import HOURS_CHECKS
         from ema.pages import STUDY_PAGES
         from ema.phases import PHASE_CHECKS
-        from ema.travel import HOURS_CHECKS
         from scheduler.pages import PAGES
         from scheduler.protocols import validate_hours, validate_protocol
 

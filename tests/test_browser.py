@@ -27,6 +27,9 @@ AT_LEAST = {
         "console:allocate",
         "admin:ema_participant_add",
         "admin:ema_quarantine_changelist",
+        "console:enrol",
+        "console:new-code",
+        "console:waking-hours",
     },
     "investigator": {"analytics:snapshots", "scheduler:ledger", "admin:ema_prompt_change"},
     "statistician": {"analytics:comparison", "analytics:outcomes", "analytics:plans"},
@@ -101,6 +104,21 @@ def test_pages_open_without_complaint_fit_and_can_be_used_by_all(
         missed = AT_LEAST[role] - seen.keys()
         assert not missed, f"no link leads {role} to {missed}, but to {seen}"
     assert not complaints, "\n".join(complaints)
+
+
+def test_a_code_is_handed_over_on_a_page_that_can_be_printed(
+    live_server: "LiveServer", chromium: "Browser", sessions: dict[str, str]
+) -> None:
+    visitor = Visitor(chromium, live_server.url, sessions["coordinator"])
+    visitor.visit("/studies/relief/enrol/")
+    visitor.page.fill("#id_consent_version", "2.0")
+    visitor.page.click("text=Enrol and show the code")
+    visitor.page.wait_for_selector("svg.qr")
+    visitor.look()
+    visitor.page.emulate_media(media="print")
+    assert visitor.page.is_visible("svg.qr")
+    assert not visitor.page.is_visible(".study-pages")
+    assert visitor.complaints == []
 
 
 def test_signing_in_is_a_page_like_the_others(

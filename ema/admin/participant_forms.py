@@ -4,7 +4,7 @@ from typing import Any
 
 from django import forms
 
-from ema import travel
+from ema import hours
 from ema.models import Participant
 
 
@@ -63,7 +63,7 @@ class ParticipantForm(forms.ModelForm[Participant]):
         """Refuse here what the steps would refuse, beside the field."""
         cleaned = super().clean() or {}
         windows = cleaned.get("windows")
-        for problem in () if windows is None else travel.hours_problems(windows):
+        for problem in () if windows is None else hours.hours_problems(windows):
             self.add_error("windows", problem)
         if {"zone", "windows"} & set(self.changed_data) and not cleaned.get("because", "").strip():
             self.add_error("because", "Say why the zone or the waking hours change.")

@@ -3,6 +3,7 @@
 from ema.models.alert import Alert, AlertMessage, AlertNote, AlertRule
 from ema.models.allocation import Allocation, AllocationList, Eligibility
 from ema.models.audit import AuditCheckpoint, AuditEvent, RowChange
+from ema.models.consent import Consent
 from ema.models.heartbeat import Heartbeat
 from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent, RefreshToken
 from ema.models.pause import Pause
@@ -11,6 +12,7 @@ from ema.models.push import PushRegistration
 from ema.models.questionnaire import Item, Questionnaire, QuestionnaireVersion
 from ema.models.response import Quarantine, Response
 from ema.models.schedule_change import ScheduleChange
+from ema.models.screening import Screening
 from ema.models.study import Arm, Membership, Phase, Site, Study
 from ema.models.urine import UrineTest
 from ema.models.visit import PhaseStart, Visit
@@ -25,6 +27,7 @@ __all__ = [
     "Arm",
     "AuditCheckpoint",
     "AuditEvent",
+    "Consent",
     "Device",
     "Eligibility",
     "EnrolmentCode",
@@ -45,6 +48,7 @@ __all__ = [
     "Response",
     "RowChange",
     "ScheduleChange",
+    "Screening",
     "Site",
     "Study",
     "UrineTest",

@@ -15,6 +15,7 @@ ROWS: dict[str, Row] = {
     "favicon.ico": anywhere(**EVERY_METHOD),
     "live": anywhere(**EVERY_METHOD),
     "ready": anywhere(**EVERY_METHOD),
+    "scanned": anywhere(GET="everyone"),
     # --- phones ----------------------------------------------------------------------------
     "phone:redeem": anywhere(POST="everyone", OPTIONS="everyone"),
     "phone:refresh": anywhere(POST="everyone", OPTIONS="everyone"),
@@ -61,6 +62,9 @@ ROWS: dict[str, Row] = {
     "console:audit-file": study({"of": "events", "file_format": "csv"}, GET=f"{READERS} auditor"),
     "scheduler:ledger": study(GET=READERS),
     "scheduler:phones": study(GET="coordinator investigator"),
+    "console:enrol": study(GET="coordinator", POST="coordinator"),
+    "console:new-code": site(GET="coordinator", POST="coordinator"),
+    "console:waking-hours": site(GET="coordinator", POST="coordinator"),
     # --- the admin -------------------------------------------------------------------------
     "admin:login": anywhere(GET="everyone", POST="everyone", PUT="everyone"),
     "admin:logout": anywhere(POST="operator", OPTIONS="operator"),
