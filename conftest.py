@@ -10,6 +10,7 @@ from pathlib import Path
 STATE_DIR = Path(__file__).resolve().parent / ".data" / "test"
 os.environ.setdefault("FOURBEAT_STATE_DIR", str(STATE_DIR))
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ema.settings")
+os.environ.setdefault("MFA_REQUIRED", "off")  # also with servers of one's own
 PREFIX = "test_fourbeat_"
 
 

@@ -1,14 +1,16 @@
-"""A strict content policy, 503 while the database is away, a short way for uploads, who acts."""
+"""Headers, the second factor, 503 while the database is away, a short way in, who acts."""
 
 from collections.abc import Callable
 
 from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.urls import resolve, reverse
 
+from ema import second_factor
 from ema.acting import acting
-from ema.api.errors import bare_problem
+from ema.api.errors import API, bare_problem
 
 READS = ("GET", "HEAD", "OPTIONS")
 UPLOADS = ("phone:submissions", "phone:events")
@@ -64,6 +66,24 @@ def names_who_acts(get_response: GetResponse) -> GetResponse:
 def database_away() -> HttpResponse:
     title = "The database is away; nothing was stored. Try again."
     return bare_problem(503, "database_away", title, {"Retry-After": "5"})
+
+
+def second_factor_first(get_response: GetResponse) -> GetResponse:
+    """Whoever signed in shows the second factor before any page; programs are asked by the API."""
+
+    def middleware(request: HttpRequest) -> HttpResponse:
+        has_session = settings.SESSION_COOKIE_NAME in request.COOKIES
+        if has_session and not _is_open(request.path) and second_factor.is_missing(request):
+            return redirect_to_login(request.get_full_path(), reverse("account:second-factor"))
+        return get_response(request)
+
+    return middleware
+
+
+def _is_open(path: str) -> bool:
+    """Pages on the way to the second factor, and what is not for people who signed in."""
+    named = ("account:second-factor", "admin:login", "admin:logout", "live", "ready")
+    return path.startswith(API) or path in map(reverse, named)
 
 
 class DatabaseAway:

@@ -141,6 +141,9 @@ INSTALLED_APPS = [
     "rest_framework",
     "drf_spectacular",
     "axes",
+    "django_otp",
+    "django_otp.plugins.otp_totp",
+    "django_otp.plugins.otp_static",
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
@@ -155,6 +158,8 @@ MIDDLEWARE = [
     "ema.middleware.names_who_acts",
     "django.contrib.messages.middleware.MessageMiddleware",
     "ema.sessions.expiring_sessions",
+    "django_otp.middleware.OTPMiddleware",
+    "ema.middleware.second_factor_first",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "axes.middleware.AxesMiddleware",  # last, as it asks
 ]
@@ -209,6 +214,8 @@ AXES_SENSITIVE_PARAMETERS = ["username", "ip_address", "csrfmiddlewaretoken"]
 AXES_RESET_ON_SUCCESS = AXES_DISABLE_ACCESS_LOG = True
 AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_ENABLE_ADMIN = AXES_VERBOSE = False
+MFA_REQUIRED = _read("switch", "MFA_REQUIRED", not LOCAL)
+OTP_TOTP_ISSUER = "Fourbeat"
 SESSION_IDLE_MINUTES = _read("minutes", "SESSION_IDLE_MINUTES", 30)
 SESSION_HOURS = _read("hours", "SESSION_HOURS", 8)
 SESSION_COOKIE_AGE = int(timedelta(hours=SESSION_HOURS).total_seconds())

@@ -14,6 +14,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("favicon.ico", RedirectView.as_view(url="/static/ema/icon.svg")),
     path("admin/", admin.site.urls),
     path("", include("console.open_urls")),
+    path("account/", include("ema.account_urls")),
     path("studies/", include("analytics.urls")),
     path("studies/", include("console.urls")),
     path("studies/", include("scheduler.urls")),

@@ -1,4 +1,4 @@
-"""What operators read by program: comparisons and snapshots. A browser's session or a password."""
+"""What operators read by program: comparisons and snapshots. Token, password or session."""
 
 import uuid
 from typing import Any
@@ -7,7 +7,6 @@ from django.http import FileResponse
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
-from rest_framework.authentication import SessionAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
@@ -23,7 +22,7 @@ from analytics.trial import ComparisonImpossible
 from analytics.whole_comparison import compare_whole
 from ema import access
 from ema.api.errors import Problem
-from ema.api.operators import PasswordAuthentication
+from ema.api.operators import PasswordAuthentication, SecondFactorSession, TokenAuthentication
 from ema.api.serializers import ProblemContent
 from ema.audit import Actor
 
@@ -34,7 +33,11 @@ TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
 class OperatorView(APIView):
     """A door for people who sign in, not for phones."""
 
-    authentication_classes = [PasswordAuthentication, SessionAuthentication]
+    authentication_classes = [
+        PasswordAuthentication,
+        TokenAuthentication,
+        SecondFactorSession,
+    ]
 
 
 class WhateverIsAccepted(BaseContentNegotiation):

@@ -11,6 +11,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
+from django_otp.plugins.otp_static.models import StaticDevice
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from ema import access, arms, phases, studies
 from ema.admin.labels import LabelledInline
@@ -176,6 +178,7 @@ class MembershipInline(LabelledInline):
         return formset
 
 
+admin.site.unregister([TOTPDevice, StaticDevice])  # secrets: reset, never read
 admin.site.unregister([User, Group])  # Django's own screens: roles take the place of groups
 
 

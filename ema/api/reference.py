@@ -46,6 +46,7 @@ class Door(NamedTuple):
 NEEDS = {
     "device": "a phone's access token",
     "basicAuth": "an operator's name and password",
+    "operatorToken": "a token of an operator",
     "cookieAuth": "an operator's session",
 }
 

@@ -2,6 +2,7 @@
 
 from ema.models.alert import Alert, AlertMessage, AlertNote, AlertRule
 from ema.models.allocation import Allocation, AllocationList, Eligibility
+from ema.models.api_token import ApiToken
 from ema.models.audit import AuditCheckpoint, AuditEvent, RowChange
 from ema.models.consent import Consent
 from ema.models.heartbeat import Heartbeat
@@ -24,6 +25,7 @@ __all__ = [
     "AlertRule",
     "Allocation",
     "AllocationList",
+    "ApiToken",
     "Arm",
     "AuditCheckpoint",
     "AuditEvent",

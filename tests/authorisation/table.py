@@ -16,6 +16,12 @@ ROWS: dict[str, Row] = {
     "live": anywhere(**EVERY_METHOD),
     "ready": anywhere(**EVERY_METHOD),
     "scanned": anywhere(GET="everyone"),
+    # --- one's own account -----------------------------------------------------------------
+    "account:account": anywhere(GET="login"),
+    "account:second-factor": anywhere(GET="login", POST="login"),
+    "account:recovery-codes": anywhere(POST="login"),
+    "account:make-token": anywhere(POST="login"),
+    "account:revoke-token": anywhere(),  # of somebody else
     # --- phones ----------------------------------------------------------------------------
     "phone:redeem": anywhere(POST="everyone", OPTIONS="everyone"),
     "phone:refresh": anywhere(POST="everyone", OPTIONS="everyone"),
