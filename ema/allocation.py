@@ -59,7 +59,8 @@ def allocate(
     if told := told_of(person):
         return told
     refuse_wrong_allocation(participant=person, confirmed=confirmed, now=now)
-    slot = _next_slot(person.study, _stratum(person, confirmed))
+    factors = _refuse_wrong_factors(person.study, confirmed.factors)
+    slot = _next_slot(person.study, stratum_of(person.site.code, factors))
     Eligibility.objects.create(
         participant=person,
         factors=dict(confirmed.factors),
@@ -90,7 +91,6 @@ def refuse_wrong_allocation(
             "else is allocated."
         )
     _refuse_wrong_consent(participant, confirmed, now)
-    _refuse_wrong_factors(study, confirmed.factors)
 
 
 def _refuse_wrong_consent(participant: Participant, confirmed: Confirmed, now: datetime) -> None:
@@ -104,7 +104,8 @@ def _refuse_wrong_consent(participant: Participant, confirmed: Confirmed, now: d
         )
 
 
-def _refuse_wrong_factors(study: Study, said: Mapping[str, str]) -> None:
+def _refuse_wrong_factors(study: Study, said: Mapping[str, str]) -> dict[str, str]:
+    """What was said, in the order of the lists' strata."""
     if not study.allocation_lists.exists():
         raise AllocationRefused(
             f"Study {study} has no allocation list yet: ask an administrator to make one "
@@ -118,17 +119,13 @@ def _refuse_wrong_factors(study: Study, said: Mapping[str, str]) -> None:
         if name not in factors:
             known = ", ".join(factors) or "none"
             raise AllocationRefused(f"Study {study} is not stratified by {name}; by: {known}.")
+    return {name: said[name] for name in factors}
 
 
 def _locked(participant: Participant) -> Participant:
     """Whoever presses twice waits here for themselves."""
     mine = Participant.objects.select_for_update(no_key=True, of=("self",))
     return mine.select_related("study", "site").get(pk=participant.pk)
-
-
-def _stratum(person: Participant, confirmed: Confirmed) -> str:
-    names = factors_of(person.study)
-    return stratum_of(person.site.code, {name: confirmed.factors[name] for name in names})
 
 
 def _next_slot(study: Study, stratum: str) -> Allocation:

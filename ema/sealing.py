@@ -8,6 +8,7 @@ that nothing was altered, and nobody can learn the list from it.
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from random import Random
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -54,10 +55,12 @@ def generate(
     factors: Factors | None = None,
     sites: Sequence[str] = (),
     goes_on: bool = False,
+    source: Random | None = None,
 ) -> AllocationList:
     """Draw a list for all sites, or those named, and seal it. Raises ListRefused.
 
-    `goes_on` adds to strata that have slots already.
+    `goes_on` adds to strata that have slots already. `source` is for simulated trials: a list
+    that can be drawn again is no secret.
     """
     _lock(study)
     blocks = Blocks(
@@ -69,7 +72,7 @@ def generate(
     )
     if faults := _contradictions(study, blocks, goes_on):
         raise ListRefused(*faults)
-    slots = draw(blocks, after=last_positions(study), taken_kits=_kits(study))
+    slots = draw(blocks, after=last_positions(study), taken_kits=_kits(study), source=source)
     return _seal(study, slots, Source.GENERATED, blocks.metadata(), now, actor)
 
 

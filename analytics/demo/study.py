@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from random import Random
 
 import numpy as np
 from django.contrib.auth.models import User
@@ -13,10 +14,10 @@ from django.db import transaction
 from analytics import simulation
 from analytics.simulation import Effect, People
 from analytics.study_names import numbered
-from ema import enrolment, studies, withdrawal
+from ema import allocation, enrolment, sealing, studies, withdrawal
+from ema.allocation import Confirmed
 from ema.audit import COMMAND
 from ema.models import (
-    Allocation,
     Arm,
     Participant,
     Phase,
@@ -29,7 +30,7 @@ from ema.questionnaires import drafts
 
 SITES = (("north", "Northern clinic", "Europe/Brussels"), ("east", "Eastern clinic", "Europe/Kyiv"))
 CONTROL, TREATED = "placebo", "clonidine"
-TREATED_SHARE = 61 / 118
+SPARE_SLOTS = 20  # of each site, for whoever enrols somebody in the demo
 URINE_WEEKDAYS = [1, 3, 5]  # Monday, Wednesday, Friday
 SIMULATED_SLUG = re.compile(r"(?:demo|drill)(?:-[0-9]+)?")
 ADMINISTRATOR = "administrator"
@@ -96,6 +97,14 @@ def create_study(wanted: Wanted, slug: str, now: datetime) -> Study:
         prompts_per_day=4,
     )
     studies.start(study=study, now=begins, actor=COMMAND)
+    sealing.generate(
+        study=study,
+        ratio={CONTROL: 1, TREATED: 1},
+        per_stratum=wanted.participants // len(SITES) + SPARE_SLOTS,
+        now=begins,
+        actor=COMMAND,
+        source=Random(wanted.seed),
+    )
     return study
 
 
@@ -107,10 +116,6 @@ def _recruiting(wanted: Wanted) -> int:
 def enrol_everybody(wanted: Wanted, study: Study, now: datetime) -> Cast:
     """Participants who started one after the other; most have finished, the last are under way."""
     count = wanted.participants
-    treated = np.zeros(count, dtype=bool)
-    treated[: round(count * TREATED_SHARE)] = True
-    wanted.rng(0).shuffle(treated)
-    people = simulation.draw_people(wanted.rng(1), [bool(each) for each in treated], wanted.effect)
     sites = list(study.sites.order_by("-code"))
     longest, shortest = wanted.days + _recruiting(wanted), max(1, round(wanted.days * 0.9))
     ago = np.linspace(longest, shortest, count)
@@ -127,30 +132,25 @@ def enrol_everybody(wanted: Wanted, study: Study, now: datetime) -> Cast:
                 actor=COMMAND,
                 enrolled_at=at.replace(microsecond=0),
             )
+            _allocate(participant)
             participants.append(participant)
-        _allocate(study, participants, people)
+        treated = study.allocations.filter(arm__key=TREATED).values_list("participant", flat=True)
+        in_arm = set(treated)
+        people = simulation.draw_people(
+            wanted.rng(1), [each.pk in in_arm for each in participants], wanted.effect
+        )
         _urine(wanted, participants, people, now)
     return Cast(tuple(participants), people)
 
 
-def _allocate(study: Study, participants: Sequence[Participant], people: People) -> None:
-    """Every slot is spent at enrolment, in the stratum of the site."""
-    arms = {arm.key: arm for arm in study.arms.all()}
-    slots = []
-    for position, (participant, treated) in enumerate(
-        zip(participants, people.treated, strict=True), start=1
-    ):
-        slots.append(
-            Allocation(
-                study=study,
-                stratum=participant.site.code,
-                position=position,
-                arm=arms[TREATED if treated else CONTROL],
-                participant=participant,
-                allocated_at=participant.enrolled_at,
-            )
-        )
-    Allocation.objects.bulk_create(slots)
+def _allocate(participant: Participant) -> None:
+    """The next slot of the site's list, at enrolment."""
+    confirmed = Confirmed(
+        is_eligible=True, consent_version="1.0", consented_on=participant.enrolled_on, factors={}
+    )
+    allocation.allocate(
+        participant=participant, confirmed=confirmed, now=participant.enrolled_at, actor=COMMAND
+    )
 
 
 def _urine(
