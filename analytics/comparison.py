@@ -30,7 +30,14 @@ from analytics.report import comparison_report
 from analytics.sensitivity import by_compliance
 from analytics.summing import Floats
 from analytics.traits import traits_of
-from analytics.trial import ComparisonImpossible, Trial, arms_named, sequences_of, trial_of
+from analytics.trial import (
+    ComparisonImpossible,
+    Trial,
+    arms_named,
+    refuse_arms_by_name,
+    sequences_of,
+    trial_of,
+)
 from analytics.usable import Usable, usable_of
 from ema.models import Study
 
@@ -51,6 +58,7 @@ def compare(
     sources = _sources(study, plan)
     pair = Pair(sources.predictor, sources.outcome)
     gram = _gram(study, plan, sources, pair)
+    refuse_arms_by_name(study, plan)
     trial = sequences_of(study, plan) if plan.design == CROSSOVER else trial_of(study, gram)
     if trial.arm_of is not None:
         gram = gram.select([code for code in gram.participants if code in trial.arm_of])

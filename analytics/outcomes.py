@@ -21,7 +21,8 @@ from analytics.plan import STANDARD
 from analytics.rank_correlation import rank_correlation
 from analytics.software import software
 from analytics.urine_rows import Followed, followed
-from ema.models import Arm, Study
+from ema.arm_labels import arms_shown
+from ema.models import Study
 from ema.urine import DAY, MOST_DAYS_OFF
 
 OF_COUPLING = ("slope", "shrunken_slope", "reliability")
@@ -138,16 +139,16 @@ def _correlations(groups: list[str | None], people: list[dict[str, Any]]) -> lis
 
 def _groups(study: Study) -> list[str | None]:
     """The arms, the reference first; one nameless group where there is nothing to compare."""
-    arms = list(Arm.objects.filter(study=study).order_by("key"))
+    arms = arms_shown(study)
     if len(arms) < 2:
         return [None]
-    reference = [arm.key for arm in arms if arm.is_reference]
+    reference = [arm.name for arm in arms if arm.is_reference]
     if not reference:
-        named = ", ".join(arm.key for arm in arms)
+        named = ", ".join(arm.name for arm in arms)
         raise OutcomesImpossible(
             f"Study {study} has no reference arm: mark one of {named} as the one to compare with."
         )
-    return [reference[0], *(arm.key for arm in arms if not arm.is_reference)]
+    return [reference[0], *(arm.name for arm in arms if not arm.is_reference)]
 
 
 def _table(groups: list[str | None], everybody: Followed, counts: bool) -> ArmTable:

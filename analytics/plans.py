@@ -17,6 +17,7 @@ from analytics.periods import faults_of
 from analytics.plan import Plan, PlanRefused
 from analytics.plan_fields import BASELINE, CROSSOVER, KEY, MOMENT
 from ema import audit
+from ema.arm_labels import are_coded
 from ema.audit import Actor
 from ema.models import Arm, Phase, Study
 from ema.models.study import Masking, Role
@@ -24,6 +25,10 @@ from ema.submissions import Fault
 
 PLANNERS = frozenset({Role.INVESTIGATOR.value, Role.STATISTICIAN.value})
 
+CODED = (
+    "Arms are told by code, drawn at random when the study started, until they are unmasked: A is "
+    "what the others are compared with, whichever arm it is."
+)
 NO_PLAN = "Exploratory: no analysis plan was locked before this comparison was made."
 DRAFT = "Exploratory: plan {} is not locked."
 AFTER_UNMASKING = "Exploratory: plan {} was locked after the arms were unmasked."
@@ -110,6 +115,12 @@ def delete(*, stored: AnalysisPlan, actor: Actor) -> None:
 
 def notes_on(stored: AnalysisPlan | None, study: Study) -> tuple[bool, list[str]]:
     """Whether a comparison by this plan is exploratory, and the sentences that say why."""
+    is_exploratory, notes = _standing(stored, study)
+    return is_exploratory, [*notes, CODED] if are_coded(study) else notes
+
+
+def _standing(stored: AnalysisPlan | None, study: Study) -> tuple[bool, list[str]]:
+    """How the plan stands to what was looked at."""
     if stored is None:
         locked = AnalysisPlan.objects.filter(study=study).exclude(locked_at=None)
         keys = sorted(set(locked.values_list("key", flat=True)))

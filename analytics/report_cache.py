@@ -18,6 +18,7 @@ from analytics.models import AnalysisPlan
 from analytics.plan import STANDARD
 from analytics.plans import notes_on
 from analytics.software import software
+from ema.arm_labels import names_shown
 from ema.models import Study
 
 KEEP_FOR_S = 900
@@ -55,6 +56,7 @@ def _key(study: Study, stored: AnalysisPlan | None) -> str:
         (state,) = cursor.fetchall()
     plan = stored.plan if stored else STANDARD
     version = [stored.pk, str(stored.locked_at)] if stored else []
-    depends = [study.pk, study.slug, software(), plans.digest(plan), *version, *state]
+    names = sorted(names_shown(study).items())
+    depends = [study.pk, study.slug, names, software(), plans.digest(plan), *version, *state]
     text = json.dumps(depends, default=str)
     return f"comparison:{hashlib.sha256(text.encode()).hexdigest()}"

@@ -7,7 +7,9 @@ from analytics.crossover import Crossover
 from analytics.gram import Gram
 from analytics.periods import crossover_of
 from analytics.plan import Plan
-from ema.models import Allocation, Arm, Study
+from analytics.plan_fields import CROSSOVER
+from ema.arm_labels import ShownArm, are_coded, arms_shown, names_shown
+from ema.models import Allocation, Study
 
 
 class ComparisonImpossible(ValueError):
@@ -56,15 +58,15 @@ class Trial:
 
 def trial_of(study: Study, gram: Gram) -> Trial:
     """The arms and who is in them; ComparisonImpossible in words where they cannot be compared."""
-    arms = list(Arm.objects.filter(study=study).order_by("key"))
+    arms = arms_shown(study)
     if len(arms) < 2:
-        return Trial(tuple(arm.key for arm in arms))
+        return Trial(tuple(arm.name for arm in arms))
     reference = _reference_of(study, arms)
     spent = allocations(study)
     if not spent:
         raise ComparisonImpossible(f"No participant of study {study} is allocated to an arm yet.")
     filled = {spent[str(code)][0] for code in gram.participants if code in spent}
-    empty = tuple(arm.key for arm in arms if arm.key not in filled)
+    empty = tuple(arm.name for arm in arms if arm.name not in filled)
     if reference in empty or len(filled) < 2:
         predictor, outcome = gram.functions[0].replace("_", " "), gram.functions[1]
         raise ComparisonImpossible(
@@ -72,12 +74,21 @@ def trial_of(study: Study, gram: Gram) -> Trial:
             f"random prompt with {predictor} and {outcome} there."
         )
     return Trial(
-        arms=tuple(arm.key for arm in arms),
+        arms=tuple(arm.name for arm in arms),
         reference=reference,
         arm_of={code: arm for code, (arm, _) in spent.items()},
         stratum_of={code: stratum for code, (_, stratum) in spent.items()},
         empty=empty,
     )
+
+
+def refuse_arms_by_name(study: Study, plan: Plan) -> None:
+    """ComparisonImpossible where a plan would tell arms apart that are told by code."""
+    if are_coded(study) and (plan.doses or plan.design == CROSSOVER):
+        what = "gives doses by arm" if plan.doses else "compares treatments of a crossover by name"
+        raise ComparisonImpossible(
+            f"Arms of study {study} are told by code until they are unmasked, and this plan {what}."
+        )
 
 
 def sequences_of(study: Study, plan: Plan) -> Trial:
@@ -91,16 +102,17 @@ def sequences_of(study: Study, plan: Plan) -> Trial:
 
 
 def allocations(study: Study) -> dict[str, tuple[str, str]]:
-    """Everybody's arm and stratum."""
+    """Everybody's arm, as it may be called, and stratum."""
+    name_of = names_shown(study)
     spent = Allocation.objects.filter(study=study, participant__isnull=False)
     rows = spent.values_list("participant__code", "arm__key", "stratum")
-    return {code: (arm, stratum) for code, arm, stratum in rows}
+    return {code: (name_of[arm], stratum) for code, arm, stratum in rows}
 
 
-def _reference_of(study: Study, arms: Sequence[Arm]) -> str:
-    reference = next((arm.key for arm in arms if arm.is_reference), None)
+def _reference_of(study: Study, arms: Sequence[ShownArm]) -> str:
+    reference = next((arm.name for arm in arms if arm.is_reference), None)
     if reference is None:
-        named = ", ".join(arm.key for arm in arms)
+        named = ", ".join(arm.name for arm in arms)
         raise ComparisonImpossible(
             f"Study {study} has no reference arm: mark one of {named} as the one to compare with."
         )

@@ -10,6 +10,7 @@ import numpy as np
 from django.db import connection
 
 from analytics.many_calendars import OPEN, STAYED, Bools, Ints, Scheduled
+from ema.arm_labels import names_shown
 from ema.models import Study
 
 # Dates are days since 0001-01-01 here: whole numbers from the database on.
@@ -63,10 +64,10 @@ def followed(study: Study, groups: list[str | None]) -> Followed:
     with connection.cursor() as cursor:
         cursor.execute(PEOPLE, {"study": study.pk, "by_arm": by_arm})
         people = cursor.fetchall()
-    place = {arm: number for number, arm in enumerate(groups)}
+    place, name_of = {arm: number for number, arm in enumerate(groups)}, names_shown(study)
     keys, began_on = (np.array([one[at] for one in people], dtype=np.int64) for at in (0, 4))
     left = np.array([STAYED if one[5] is None else one[5] for one in people], dtype=np.int64)
-    arm = [place[one[2]] if by_arm else 0 for one in people]
+    arm = [place[name_of[one[2]]] if by_arm else 0 for one in people]
     return Followed(
         keys=keys,
         codes=tuple(one[1] for one in people),

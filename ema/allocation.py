@@ -14,6 +14,7 @@ from django.db import transaction
 
 from ema import audit
 from ema.allocation_lists import stratum_of
+from ema.arm_labels import names_shown
 from ema.audit import Actor
 from ema.models import Allocation, Eligibility, Participant, Study
 from ema.sealing import factors_of
@@ -171,7 +172,7 @@ def _write_down(slot: Allocation, person: Participant, said: Confirmed, actor: A
         **about,
         action="participant.arm_allocated",
         is_closed=True,
-        after={"slot": slot.position, "arm": slot.arm.key},
+        after={"slot": slot.position, "arm": names_shown(person.study)[slot.arm.key]},
     )
 
 

@@ -5,6 +5,7 @@ from typing import Any
 from django.db import transaction
 
 from ema import audit
+from ema.arm_labels import give_labels
 from ema.audit import Actor
 from ema.models import Arm, Study
 
@@ -33,6 +34,8 @@ def save(*, arm: Arm, actor: Actor) -> None:
     """Save a new or changed arm, and write down what it was before."""
     old = Arm.objects.select_for_update().filter(pk=arm.pk).first()
     arm.save()
+    if arm.study.started_at:
+        give_labels(arm.study)
     before, after = _content(old) if old else None, _content(arm)
     if before != after:
         audit.record(

@@ -7,14 +7,14 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.forms.models import model_to_dict
 
-from ema import audit, phases
+from ema import arm_labels, audit, phases
 from ema.audit import Actor
 from ema.models import Item, Membership, Phase, QuestionnaireVersion, Site, Study
 from ema.models.questionnaire import AnalysisRole, canonical
 from ema.models.study import AT_A_SITE
 from ema.questionnaires import checks
 
-SETTLED = ("slug", "masking")  # from the start on: addresses, and who may see arms
+SETTLED = ("slug", "masking", "closed_labels")  # from the start on: addresses, and who may see arms
 
 
 class NotReady(ValueError):
@@ -122,6 +122,7 @@ def start(*, study: Study, now: datetime, actor: Actor) -> None:
     if not Study.objects.filter(pk=study.pk, started_at=None).update(started_at=now):
         raise NotReady(f"Study {study} has started already.")
     study.started_at = now
+    arm_labels.give_labels(study)
     audit.record(
         actor=actor,
         action="study.started",

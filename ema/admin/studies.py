@@ -91,6 +91,7 @@ class StudyAdmin(SetUpAdmin):
         "slug",
         "title",
         "masking",
+        "closed_labels",
         "zone",
         "travel",
         "contact",

@@ -14,7 +14,7 @@ from ema.models.questionnaire import Item, Questionnaire, QuestionnaireVersion
 from ema.models.response import Quarantine, Response
 from ema.models.schedule_change import ScheduleChange
 from ema.models.screening import Screening
-from ema.models.study import Arm, Membership, Phase, Site, Study
+from ema.models.study import Arm, ArmLabel, Membership, Phase, Site, Study
 from ema.models.urine import UrineTest
 from ema.models.visit import PhaseStart, Visit
 
@@ -27,6 +27,7 @@ __all__ = [
     "AllocationList",
     "ApiToken",
     "Arm",
+    "ArmLabel",
     "AuditCheckpoint",
     "AuditEvent",
     "Consent",

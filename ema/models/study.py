@@ -86,6 +86,11 @@ class Masking(models.TextChoices):
     DOUBLE_BLIND = "double_blind", "double blind: only the closed role sees arms"
 
 
+class ClosedLabels(models.TextChoices):
+    NAMED = "named", "by name: placebo, clonidine"
+    CODED = "coded", "by code: A, B, drawn at random when the study starts"
+
+
 class Travel(models.TextChoices):
     FOLLOW_PHONE = "follow_phone", "follow the phone: from the next study day not begun"
     HOME_ZONE = "home_zone", "home zone: prompts keep to the clock at home"
@@ -109,6 +114,12 @@ class Study(models.Model):
         "them. Empty: never by itself.",
     )
     masking = models.CharField(max_length=20, choices=Masking, default=Masking.DOUBLE_BLIND)
+    closed_labels = models.CharField(
+        max_length=10,
+        choices=ClosedLabels,
+        default=ClosedLabels.NAMED,
+        help_text="How the closed role reads arms while they are hidden.",
+    )
     zone = models.CharField(
         max_length=64,
         default="UTC",
@@ -147,6 +158,10 @@ class Study(models.Model):
             models.CheckConstraint(
                 condition=Q(masking__in=Masking.values),
                 name="study_masking_is_open_or_double_blind",
+            ),
+            models.CheckConstraint(
+                condition=Q(closed_labels__in=ClosedLabels.values),
+                name="study_closed_labels_are_named_or_coded",
             ),
             models.CheckConstraint(
                 condition=Q(travel__in=Travel.values), name="study_travel_is_a_known_policy"
@@ -223,6 +238,22 @@ class Arm(models.Model):
 
     def __str__(self) -> str:
         return self.key
+
+
+class ArmLabel(models.Model):
+    """The code of an arm; drawn when the study starts, and kept from every page."""
+
+    study = models.ForeignKey(Study, on_delete=models.PROTECT, related_name="+")
+    arm = models.OneToOneField(Arm, on_delete=models.PROTECT, related_name="+")
+    label = models.CharField(max_length=2)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["study", "label"], name="a_label_is_of_one_arm"),
+        ]
+
+    def __str__(self) -> str:
+        return f"label of an arm of {self.study}"
 
 
 class PhaseQuerySet(models.QuerySet["Phase"]):

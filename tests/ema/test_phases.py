@@ -44,7 +44,13 @@ def form_of(study: Study, **changes: Any) -> dict[str, Any]:
         content |= {f"{prefix}-TOTAL_FORMS": count, f"{prefix}-INITIAL_FORMS": count}
     shown = {name: getattr(site, name) for name in ("id", "code", "title", "zone")}
     content |= {f"sites-0-{name}": value for name, value in shown.items()}
-    own = {"slug": study.slug, "title": study.title, "masking": study.masking, "zone": study.zone}
+    own = {
+        "slug": study.slug,
+        "title": study.title,
+        "masking": study.masking,
+        "closed_labels": "named",
+        "zone": study.zone,
+    }
     own["travel"] = study.travel
     return {**content, **own}
 

@@ -223,7 +223,13 @@ def test_the_key_of_a_published_questionnaire_stays(root: Client) -> None:
 
 
 def test_a_new_study_is_audited(root: Client) -> None:
-    form = {"slug": "fresh", "title": "Fresh", "masking": "open", "zone": "UTC"}
+    form = {
+        "slug": "fresh",
+        "title": "Fresh",
+        "masking": "open",
+        "closed_labels": "named",
+        "zone": "UTC",
+    }
     form["travel"] = "follow_phone"
     for prefix in ("sites", "arms", "phases"):
         form |= {f"{prefix}-TOTAL_FORMS": "0", f"{prefix}-INITIAL_FORMS": "0"}
