@@ -80,7 +80,14 @@ def test_the_compose_file_runs_commands_and_settings_that_exist() -> None:
     documented = text_of("docs/operations.md")
     for name in services["web"]["environment"]:
         assert f"`{name}`" in documented
-    assert all("healthcheck" in s for n, s in services.items() if n != "migrate")
+    once = {"migrate", "database_role"}
+    assert all("healthcheck" in s for n, s in services.items() if n not in once)
+    owner = {
+        n
+        for n, s in services.items()
+        if "fourbeat:$" in s.get("environment", {}).get("DATABASE_URL", "")
+    }
+    assert owner == once  # everything else connects as the role that cannot change the trail
 
 
 def test_the_image_holds_every_package_and_runs_as_an_ordinary_user() -> None:
