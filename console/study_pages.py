@@ -1,7 +1,7 @@
 """The pages of this package that every study has, and who may open them."""
 
 from console.alerts import open_alerts
-from ema.access import CARERS, TRAIL_READERS
+from ema.access import CARERS, READERS, TRAIL_READERS
 from ema.models.study import Role
 from ema.pages import StudyPage
 
@@ -9,6 +9,7 @@ COORDINATORS = frozenset({Role.COORDINATOR.value})
 PAGES: list[StudyPage] = [
     StudyPage("Safety alerts", "console:alerts", CARERS, "Care", waiting=open_alerts),
     StudyPage("Enrol", "console:enrol", COORDINATORS, "Care"),
+    StudyPage("Urine calendar", "console:urine", READERS, "Care"),
     StudyPage("Allocation", "console:allocation", COORDINATORS, "Care"),
     StudyPage("Audit trail", "console:audit", TRAIL_READERS, "Data"),
 ]

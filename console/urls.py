@@ -2,10 +2,12 @@
 
 from django.urls import URLPattern, path
 
-from console import alerts, allocation, audit, enrol
+from console import alerts, allocation, audit, enrol, urine
 
 app_name = "console"
 urlpatterns: list[URLPattern] = [
+    path("<slug:slug>/urine/", urine.calendar, name="urine"),
+    path("<slug:slug>/urine/calendar.csv", urine.calendar_file, name="urine-file"),
     path("<slug:slug>/allocation/", allocation.everybody, name="allocation"),
     path("<slug:slug>/allocation/lists/", allocation.lists, name="allocation-lists"),
     path("<slug:slug>/allocation/of/<str:code>/", allocation.one, name="allocate"),

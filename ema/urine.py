@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from typing import NamedTuple
 
 from django.db import transaction
 
@@ -19,6 +20,15 @@ MOST_DAYS_OFF = 7  # between the day a test is due and the day of the sample
 
 class UrineRefused(ValueError):
     """The result cannot be recorded like this; the message says why."""
+
+
+class Entry(NamedTuple):
+    """What somebody says of a test; a reason where it corrects what is recorded."""
+
+    test: int
+    result: str
+    collected_on: date | None
+    reason: str = ""
 
 
 def schedule_tests(now: datetime) -> int:
@@ -53,8 +63,8 @@ def schedule_tests(now: datetime) -> int:
 def _test_days(start: PhaseStart, now: datetime) -> Iterator[date]:
     """The days, from today on, on which a phase asks its participant for a test."""
     participant = start.participant
-    first = max(_today(participant, now), start.begins_on, participant.enrolled_on + DAY)
-    ends = min(_today(participant, now) + AHEAD * DAY, start.begins_on + start.phase.days * DAY)
+    first = max(today_of(participant, now), start.begins_on, participant.enrolled_on + DAY)
+    ends = min(today_of(participant, now) + AHEAD * DAY, start.begins_on + start.phase.days * DAY)
     for number in range((ends - first).days):
         on = first + number * DAY
         if on.isoweekday() in participant.study.urine_weekdays:
@@ -84,7 +94,7 @@ def _mark_missed(study: Study, now: datetime) -> int:
     missed = [
         test
         for test in locked.select_related("participant__site")
-        if test.due_on + over < _today(test.participant, now)
+        if test.due_on + over < today_of(test.participant, now)
     ]
     for test in missed:
         test.result, test.recorded_at = UrineResult.MISSED, now
@@ -93,7 +103,7 @@ def _mark_missed(study: Study, now: datetime) -> int:
         audit.record(
             actor=audit.SYSTEM,
             action="urine.missed",
-            subject=_subject(test),
+            subject=subject_of(test),
             study=study,
             site=test.participant.site,
             before={"result": "", "collected_on": None},
@@ -107,7 +117,7 @@ def refuse_wrong_date(*, test: UrineTest, collected_on: date | None, now: dateti
     """UrineRefused when a sample of this day cannot be this test."""
     if collected_on is None:
         return
-    today = _today(test.participant, now)
+    today = today_of(test.participant, now)
     if collected_on > today:
         raise UrineRefused(f"{collected_on} is in the future: today is {today}.")
     if abs(collected_on - test.due_on) > MOST_DAYS_OFF * DAY:
@@ -123,7 +133,7 @@ def refuse_wrong_correction(
     """UrineRefused when a recorded result would change without a reason."""
     if _is_correction(test, result, collected_on) and not reason.strip():
         raise UrineRefused(
-            f"{test.due_on} is recorded as {_in_words(test)}: say why it is corrected. The old "
+            f"{test.due_on} is recorded as {in_words(test)}: say why it is corrected. The old "
             "result is kept."
         )
 
@@ -132,7 +142,8 @@ def _is_correction(test: UrineTest, result: str, collected_on: date | None) -> b
     return bool(test.result) and (test.result, test.collected_on) != (result, collected_on)
 
 
-def _in_words(test: UrineTest) -> str:
+def in_words(test: UrineTest) -> str:
+    """A result as sentences have it."""
     return f"{test.result} on {test.collected_on}" if test.collected_on else test.result
 
 
@@ -150,33 +161,48 @@ def record_result(
 
     The audit trail keeps what it was before. Raises UrineRefused.
     """
+    locked = UrineTest.objects.select_for_update(of=("self",)).get(pk=test.pk)
+    entry = Entry(test.pk, result, collected_on, reason)
     refuse_wrong_date(test=test, collected_on=collected_on, now=now)
-    old = UrineTest.objects.select_for_update(of=("self",)).get(pk=test.pk)
-    refuse_wrong_correction(test=old, result=result, collected_on=collected_on, reason=reason)
-    if (old.result, old.collected_on) == (result, collected_on):
+    refuse_wrong_correction(test=locked, result=result, collected_on=collected_on, reason=reason)
+    is_new = write(test=locked, entry=entry, now=now, actor=actor)
+    test.result, test.collected_on, test.recorded_at = result, collected_on, locked.recorded_at
+    return is_new
+
+
+def write(*, test: UrineTest, entry: Entry, now: datetime, actor: Actor) -> bool:
+    """Put an entry that was found right into its locked test; False when it says so already."""
+    if (test.result, test.collected_on) == (entry.result, entry.collected_on):
         return False
-    test.result, test.collected_on = result, collected_on
-    test.recorded_at = now if result else None
+    before = _said(test)
+    test.result, test.collected_on = entry.result, entry.collected_on
+    test.recorded_at = now if entry.result else None
     test.save(update_fields=["result", "collected_on", "recorded_at"])
     audit.record(
         actor=actor,
-        action="urine.corrected" if old.result else "urine.recorded",
-        subject=_subject(old),
-        study=old.participant.study,
-        site=old.participant.site,
-        before={"result": old.result, "collected_on": _iso(old.collected_on)},
-        after={"result": result, "collected_on": _iso(collected_on)},
-        reason=reason.strip(),
+        action="urine.corrected" if before["result"] else "urine.recorded",
+        subject=subject_of(test),
+        study=test.participant.study,
+        site=test.participant.site,
+        before=before,
+        after=_said(test),
+        reason=entry.reason.strip(),
     )
     return True
 
 
-def _today(participant: Participant, now: datetime) -> date:
+def today_of(participant: Participant, now: datetime) -> date:
+    """The date where a participant lives."""
     return now.astimezone(zone_named(participant.zone)).date()
 
 
-def _subject(test: UrineTest) -> str:
+def subject_of(test: UrineTest) -> str:
+    """What the audit trail calls a test."""
     return f"participant {test.participant.code} {test.due_on}"
+
+
+def _said(test: UrineTest) -> dict[str, str | None]:
+    return {"result": test.result, "collected_on": _iso(test.collected_on)}
 
 
 def _iso(on: date | None) -> str | None:

@@ -156,6 +156,8 @@ def starts(study: Study) -> list[str]:
     found += [f"/studies/relief/allocation/of/{code}/" for code in ("L-1", "L-3", "L-4")]
     found += ["/studies/relief/audit/", "/studies/relief/audit/changes/"]
     found += [f"/studies/relief/audit/files/{of}.csv" for of in ("events", "changes")]
+    week = (timezone.now() + timedelta(weeks=1)).date()
+    found += [f"/studies/relief/urine/?on={week}", f"/studies/relief/urine/calendar.csv?on={week}"]
     for model in admin.site._registry:
         listed = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
         found += [listed, *(f"{listed}?{lookup.format(slot)}" for lookup in LOOKUPS)]

@@ -66,6 +66,8 @@ ROWS: dict[str, Row] = {
     "console:audit-changes": study(GET=f"{READERS} auditor"),
     "console:audit-event": site(GET=f"{READERS} auditor"),
     "console:audit-file": study({"of": "events", "file_format": "csv"}, GET=f"{READERS} auditor"),
+    "console:urine": study(GET=READERS, POST="coordinator"),
+    "console:urine-file": study(GET=READERS),
     "scheduler:ledger": study(GET=READERS),
     "scheduler:phones": study(GET="coordinator investigator"),
     "console:enrol": study(GET="coordinator", POST="coordinator"),
