@@ -181,7 +181,7 @@ def save(*, rule: AlertRule, is_active: bool, now: datetime, actor: Actor) -> No
         rule.active_since = rule.watched_until = now if is_active else None
     elif old:  # the watch goes on while somebody fills in the form
         rule.active_since, rule.watched_until = old.active_since, old.watched_until
-    before, after = _stated(old) if old else None, _stated(rule)
+    before, after = stated(old) if old else None, stated(rule)
     if before == after:
         return
     try:
@@ -199,7 +199,7 @@ def save(*, rule: AlertRule, is_active: bool, now: datetime, actor: Actor) -> No
     )
 
 
-def _stated(rule: AlertRule) -> dict[str, Any]:
+def stated(rule: AlertRule) -> dict[str, Any]:
     """What a person decided; the webhook's key, a secret, is left out, and of its path the rest."""
     host = urlsplit(rule.escalate_webhook).netloc
     return rule.content() | {

@@ -72,7 +72,9 @@ def _raise(rule: AlertRule, found: Sequence[Finding], now: datetime) -> int:
             "participant_id", "occasion"
         )
     )
-    fresh = {(f.participant_id, f.occasion): f for f in reversed(found)}
+    fresh: dict[tuple[int, str], Finding] = {}
+    for each in found:  # of several on one occasion the first
+        fresh.setdefault((each.participant_id, each.occasion), each)
     rows = [_alert(rule, each, now) for key, each in fresh.items() if key not in known]
     Alert.objects.bulk_create(rows, ignore_conflicts=True)
     return len(rows)

@@ -49,7 +49,11 @@ def api_routes(resolver: URLResolver, prefix: str = "/") -> list[str]:
 
 def test_every_api_route_is_documented() -> None:
     documented = text_of(
-        "docs/phone-api.md", "docs/datasets.md", "docs/coupling.md", "docs/outcomes.md"
+        "docs/phone-api.md",
+        "docs/datasets.md",
+        "docs/coupling.md",
+        "docs/outcomes.md",
+        "docs/alerts.md",
     )
     routes = api_routes(get_resolver())
     assert len(routes) > 8

@@ -149,6 +149,7 @@ def starts(study: Study) -> list[str]:
     found += ["/studies/relief/outcomes/lapse.svg", "/studies/relief/outcomes/relapse.csv"]
     found += ["/studies/relief/outcomes/participants.csv"]
     found += ["/api/v1/studies/relief/outcomes"]
+    found += ["/api/v1/studies/relief/alerts?state=all"]
     found += ["/studies/relief/alerts/?state=all", "/studies/relief/alerts/rules/"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
