@@ -10,12 +10,14 @@ from django.utils import timezone
 
 from analytics.coupling import estimate_couplings
 from ema import audit, studies
+from ema.alerts import find_alerts
 from ema.models import Study
 from ema.questionnaires import drafts
 from tests import trial
 from tests.analytics.answers import START, add_participant, make_trial
 from tests.analytics.urine import allocate_on, give_tests
 from tests.browsing import CHROMIUM, Visitor
+from tests.ema.alert_rules import add_rule, an_answer
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 STARTS = ("/studies/", "/admin/")
 AT_LEAST = {
     "coordinator": {
+        "console:alert",
         "console:allocate",
         "admin:ema_participant_add",
         "admin:ema_quarantine_changelist",
@@ -31,7 +34,13 @@ AT_LEAST = {
         "console:new-code",
         "console:waking-hours",
     },
-    "investigator": {"analytics:snapshots", "scheduler:ledger", "admin:ema_prompt_change"},
+    "investigator": {
+        "analytics:snapshots",
+        "scheduler:ledger",
+        "admin:ema_prompt_change",
+        "admin:ema_alertrule_change",
+        "console:alert-rules",
+    },
     "statistician": {"analytics:comparison", "analytics:outcomes", "analytics:plans"},
     "pharmacist": {"admin:index"},
     "auditor": {"admin:ema_auditevent_changelist"},
@@ -58,6 +67,9 @@ def study(transactional_db: None) -> Study:
         give_tests(participant, range(7, 35, 7), "-+o-")
     allocate_on(study)
     Study.objects.update(started_at=START)
+    add_rule(study, since=START)
+    an_answer(study.participants.earliest("pk"), craving=95)
+    find_alerts(timezone.now())
     trial.seal(study)
     for code in ("L-1", "L-2"):
         waits = add_participant(study, code)
