@@ -72,30 +72,32 @@ def inbox(request: HttpRequest, slug: str) -> HttpResponse:
 
 @require_GET
 @operators_page
-def one(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    alert = access.access_alert(user=request.user, slug=slug, number=number)
+def one(request: HttpRequest, slug: str, alert_number: int) -> HttpResponse:
+    alert = access.access_alert(user=request.user, slug=slug, number=alert_number)
     return _answer(request, alert)
 
 
 @require_POST
 @operators_page
-def acknowledge(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    alert = access.access_alert(user=request.user, slug=slug, number=number)
+def acknowledge(request: HttpRequest, slug: str, alert_number: int) -> HttpResponse:
+    alert = access.access_alert(user=request.user, slug=slug, number=alert_number)
     said = {name: request.POST.get(name, "") for name in ("action", "text")}
     try:
         alerts.acknowledge(alert=alert, **said, now=timezone.now(), actor=_actor(request))
     except alerts.AlertRefused as error:
         alert.refresh_from_db()
         return _answer(request, alert, wrong=str(error), said=said, status=400)
-    messages.success(request, f"Alert {number} about {alert.participant.code} is acknowledged.")
+    messages.success(
+        request, f"Alert {alert_number} about {alert.participant.code} is acknowledged."
+    )
     return redirect("console:alerts", slug)
 
 
 @require_POST
 @operators_page
-def add_note(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+def add_note(request: HttpRequest, slug: str, alert_number: int) -> HttpResponse:
     alert, text = (
-        access.access_alert(user=request.user, slug=slug, number=number),
+        access.access_alert(user=request.user, slug=slug, number=alert_number),
         request.POST.get("text", ""),
     )
     try:
@@ -103,7 +105,7 @@ def add_note(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     except alerts.AlertRefused as error:
         return _answer(request, alert, wrong=str(error), said={"note": text}, status=400)
     messages.success(request, "The note is kept.")
-    return redirect("console:alert", slug, number)
+    return redirect("console:alert", slug, alert_number)
 
 
 @require_GET

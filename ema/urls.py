@@ -5,6 +5,7 @@ from django.urls import URLPattern, URLResolver, include, path
 from django.views.generic import RedirectView
 
 from ema import health
+from ema.api.alert_doors import Alerts
 
 handler404 = "ema.api.errors.page_not_found"
 handler500 = "ema.api.errors.server_error"
@@ -19,6 +20,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("studies/", include("console.urls")),
     path("studies/", include("scheduler.urls")),
     path("api/v1/", include("ema.api.urls")),
+    path("api/v1/studies/<slug:slug>/alerts", Alerts.as_view(), name="study-alerts"),
     path("api/v1/studies/", include("analytics.api.urls")),
     path("health/live", health.live, name="live"),
     path("health/ready", health.ready, name="ready"),

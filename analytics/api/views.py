@@ -11,7 +11,6 @@ from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from analytics.api.outcome_shapes import OutcomesReport
 from analytics.api.serializers import ComparisonReport, SnapshotContent
@@ -22,22 +21,12 @@ from analytics.trial import ComparisonImpossible
 from analytics.whole_comparison import compare_whole
 from ema import access
 from ema.api.errors import Problem
-from ema.api.operators import PasswordAuthentication, SecondFactorSession, TokenAuthentication
+from ema.api.operators import OperatorView
 from ema.api.serializers import ProblemContent
 from ema.audit import Actor
 
 PROBLEM = OpenApiResponse(ProblemContent, description="What was wrong.")
 TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
-
-
-class OperatorView(APIView):
-    """A door for people who sign in, not for phones."""
-
-    authentication_classes = [
-        PasswordAuthentication,
-        TokenAuthentication,
-        SecondFactorSession,
-    ]
 
 
 class WhateverIsAccepted(BaseContentNegotiation):

@@ -4,15 +4,13 @@ from typing import Any
 
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.authentication import SessionAuthentication
 from rest_framework.request import Request
 from rest_framework.response import Response
-from rest_framework.views import APIView
 
 from ema import access, alert_reading
 from ema.access import CARERS
 from ema.api.errors import Problem
-from ema.api.operators import PasswordAuthentication
+from ema.api.operators import OperatorView
 from ema.api.serializers import ProblemContent
 from ema.models.alert import Action, Channel, Severity
 
@@ -61,9 +59,7 @@ class AlertContent(serializers.Serializer[None]):
     messages = AlertMessageContent(many=True)
 
 
-class Alerts(APIView):
-    authentication_classes = [PasswordAuthentication, SessionAuthentication]
-
+class Alerts(OperatorView):
     @extend_schema(
         operation_id="alerts",
         summary="List the safety alerts of a study, open ones first",

@@ -13,6 +13,7 @@ from rest_framework.authentication import (
 )
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
+from rest_framework.views import APIView
 
 from ema import codes, second_factor
 from ema.api.authentication import token_of
@@ -58,6 +59,16 @@ class SecondFactorSession(SessionAuthentication):
         if second_factor.is_missing(request._request):
             return None
         return super().authenticate(request)
+
+
+class OperatorView(APIView):
+    """A door for people who sign in, not for phones."""
+
+    authentication_classes = [
+        PasswordAuthentication,
+        TokenAuthentication,
+        SecondFactorSession,
+    ]
 
 
 class PasswordScheme(OpenApiAuthenticationExtension):  # type: ignore[no-untyped-call]

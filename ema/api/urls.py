@@ -1,7 +1,7 @@
 from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
-from ema.api import alert_doors, participant, uploads, views
+from ema.api import participant, uploads, views
 from ema.api.reference import reference
 
 app_name = "phone"
@@ -22,7 +22,6 @@ urlpatterns = [
     path("me/submissions:batch", uploads.Submissions.as_view(), name="submissions"),
     path("me/events:batch", uploads.Events.as_view(), name="events"),
     path("me/push-registration", views.PushRegistration.as_view(), name="push-registration"),
-    path("studies/<slug:slug>/alerts", alert_doors.Alerts.as_view(), name="alerts"),
     path("docs/", reference, name="docs"),
     path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
 ]

@@ -5,6 +5,7 @@ A new address fails `tests/test_authorisation_matrix.py` until it has its line h
 
 from tests.authorisation.rows import READERS, Row, anywhere, records, site, study
 
+CARERS = "coordinator investigator"
 PLANNERS = "investigator statistician"
 LISTED = f"{READERS} auditor administrator"
 EVERY_METHOD = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE"), "everyone")
@@ -42,6 +43,7 @@ ROWS: dict[str, Row] = {
     "analysis:outcomes": study(GET="statistician", OPTIONS="login"),
     "analysis:snapshots": study(GET=PLANNERS, OPTIONS="login"),
     "analysis:snapshot-file": study({"name": "codebook.csv"}, GET=PLANNERS, OPTIONS="login"),
+    "study-alerts": study(GET=CARERS, OPTIONS="login"),
     # --- pages of a study ------------------------------------------------------------------
     "analytics:studies": anywhere(GET="login"),
     "analytics:comparison": study(GET="statistician"),
@@ -68,6 +70,12 @@ ROWS: dict[str, Row] = {
     "console:audit-file": study({"of": "events", "file_format": "csv"}, GET=f"{READERS} auditor"),
     "console:urine": study(GET=READERS, POST="coordinator"),
     "console:urine-file": study(GET=READERS),
+    "console:alerts": study(GET=CARERS),
+    "console:alert": site(GET=CARERS),
+    "console:acknowledge-alert": site(POST=CARERS),
+    "console:add-alert-note": site(POST=CARERS),
+    "console:alert-rules": study(GET=CARERS),
+    "console:add-offered-rules": study(POST="investigator"),
     "scheduler:ledger": study(GET=READERS),
     "scheduler:phones": study(GET="coordinator investigator"),
     "console:enrol": study(GET="coordinator", POST="coordinator"),
@@ -98,6 +106,13 @@ ROWS: dict[str, Row] = {
     **records("ema_pushregistration", of="site", read=READERS),
     **records("scheduler_delivery", of="site", read=READERS),
     **records("ema_auditevent", of="site", read=f"{READERS} auditor"),
+    **records(
+        "ema_alertrule",
+        of="study",
+        read=f"{CARERS} administrator",
+        add="investigator administrator",
+        change="investigator administrator",
+    ),
     # --- what an administrator sets up -----------------------------------------------------
     **records(
         "ema_study", of="study", read="administrator", add="administrator", change="administrator"

@@ -20,7 +20,9 @@ from analytics.models import Comparison
 from analytics.plan import Plan
 from analytics.plans import save
 from ema import audit
+from ema.alerts import look_at
 from ema.models import (
+    Alert,
     AuditEvent,
     Participant,
     Pause,
@@ -43,6 +45,7 @@ from tests.authorisation.rows import (
     STUDY,
     Person,
 )
+from tests.ema.alert_rules import add_rule, an_answer
 
 AT_A_SITE = ("coordinator", "pharmacist")
 
@@ -138,6 +141,9 @@ def things_of_participant(person: Participant) -> dict[str, Any]:
         ),
         "auditevent": AuditEvent.objects.get(pk=event.pk),
     }
+    rule = add_rule(person.study)
+    an_answer(person, craving=95)
+    look_at(rule, timezone.now())
     delivery = Delivery.objects.create(
         prompt=prompt,
         channel="console",
@@ -146,7 +152,13 @@ def things_of_participant(person: Participant) -> dict[str, Any]:
         next_attempt_at=prompt.due_at,
     )
     named = {f"ema_{name}": one.pk for name, one in made.items()}
-    return named | {"scheduler_delivery": delivery.pk, "audit_event": event.pk, "code": person.code}
+    return named | {
+        "scheduler_delivery": delivery.pk,
+        "audit_event": event.pk,
+        "ema_alertrule": rule.pk,
+        "alert_number": Alert.objects.get(rule=rule).pk,
+        "code": person.code,
+    }
 
 
 def people_of(study: Study, other: Study) -> dict[Person, Client]:
