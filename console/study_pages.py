@@ -8,8 +8,10 @@ from ema.pages import StudyPage
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 PAGES: list[StudyPage] = [
     StudyPage("Safety alerts", "console:alerts", CARERS, "Care", waiting=open_alerts),
+    StudyPage("Screening log", "console:screening", COORDINATORS, "Care"),
     StudyPage("Enrol", "console:enrol", COORDINATORS, "Care"),
     StudyPage("Urine calendar", "console:urine", READERS, "Care"),
+    StudyPage("Flow of participants", "console:flow", READERS, "Trial"),
     StudyPage("Allocation", "console:allocation", COORDINATORS, "Care"),
     StudyPage("Audit trail", "console:audit", TRAIL_READERS, "Data"),
 ]

@@ -1,11 +1,12 @@
 """Addresses of the coordinator's pages, below /studies/."""
 
-from django.urls import URLPattern, path
+from django.urls import URLPattern, URLResolver, include, path
 
 from console import alerts, allocation, audit, enrol, urine
 
 app_name = "console"
-urlpatterns: list[URLPattern] = [
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("", include("console.trial_urls")),
     path("<slug:slug>/urine/", urine.calendar, name="urine"),
     path("<slug:slug>/urine/calendar.csv", urine.calendar_file, name="urine-file"),
     path("<slug:slug>/allocation/", allocation.everybody, name="allocation"),

@@ -145,6 +145,7 @@ def starts(study: Study) -> list[str]:
     found += [f"/studies/relief/comparison/figures/{n}" for n in ("slopes.svg", "levels.csv")]
     found += ["/studies/relief/ledger/", "/studies/relief/plans/", "/studies/relief/plans/write/"]
     found += ["/studies/relief/phones/", "/studies/relief/outcomes/", "/studies/relief/enrol/"]
+    found += [f"/studies/relief/flow/{n}" for n in ("", "flow.svg", "flow.csv")]
     found += [f"/studies/relief/enrol/P00/{page}/" for page in ("code", "hours")]
     found += ["/studies/relief/outcomes/lapse.svg", "/studies/relief/outcomes/relapse.csv"]
     found += ["/studies/relief/outcomes/participants.csv"]
