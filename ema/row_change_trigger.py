@@ -12,8 +12,8 @@ from typing import NamedTuple
 TRANSACTION = "pg_current_xact_id()::text || '@' || extract(epoch FROM transaction_timestamp())"
 """A transaction's name, also beyond a dump and restore: its number and when it began."""
 
-KEEP_CHANGES = """
-CREATE FUNCTION keep_row_change() RETURNS trigger LANGUAGE plpgsql
+KEEP_ROW_CHANGE = """
+CREATE OR REPLACE FUNCTION keep_row_change() RETURNS trigger LANGUAGE plpgsql
 SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
     secret text[] := string_to_array(TG_ARGV[0], ',');
@@ -25,6 +25,8 @@ DECLARE
     site bigint := whole->>'site_id';
     same text[];
 BEGIN
+    -- Only these, and for this call only: so plans are kept, and no name of another's is found.
+    PERFORM set_config('search_path', TG_TABLE_SCHEMA || ', pg_temp', true);
     IF TG_OP = 'UPDATE' THEN
         SELECT array_agg(key) INTO same FROM jsonb_each(new_row) WHERE value = old_row->key;
         old_row := old_row - coalesce(same, '{}');
@@ -38,22 +40,23 @@ BEGIN
     new_row := new_row || (SELECT coalesce(jsonb_object_agg(key, '(secret)'), '{}')
                            FROM unnest(secret) key WHERE new_row ? key);
     IF study IS NULL AND whole ? 'participant_id' THEN
-        EXECUTE format('SELECT study_id, site_id FROM %I.ema_participant WHERE id = $1',
-            TG_TABLE_SCHEMA) INTO study, site USING (whole->'participant_id')::bigint;
+        SELECT study_id, site_id INTO study, site FROM ema_participant
+        WHERE id = (whole->>'participant_id')::bigint;
     ELSIF study IS NULL AND whole ? 'questionnaire_id' THEN
-        EXECUTE format('SELECT study_id FROM %I.ema_questionnaire WHERE id = $1',
-            TG_TABLE_SCHEMA) INTO study USING (whole->'questionnaire_id')::bigint;
+        SELECT study_id INTO study FROM ema_questionnaire
+        WHERE id = (whole->>'questionnaire_id')::bigint;
     END IF;
-    EXECUTE format(
-        'INSERT INTO %I.ema_rowchange (at, transaction, table_name, row_id, operation, before,
-             after, actor, database_user, study_id, site_id, is_closed)
-         VALUES (transaction_timestamp(), <TRANSACTION>, $1, $2, $3, $4, $5, $6, $7, $8, $9, $10)',
-        TG_TABLE_SCHEMA)
-    USING TG_TABLE_NAME, whole->>'id', lower(TG_OP), old_row, new_row,
+    INSERT INTO ema_rowchange (at, transaction, table_name, row_id, operation, before, after,
+        actor, database_user, study_id, site_id, is_closed)
+    VALUES (transaction_timestamp(), <TRANSACTION>,
+        TG_TABLE_NAME, whole->>'id', lower(TG_OP), old_row, new_row,
         coalesce(nullif(current_setting('fourbeat.actor', true), ''), 'database'), session_user,
-        study, site, TG_ARGV[2] = 'closed';
+        study, site, TG_ARGV[2] = 'closed');
     RETURN NULL;
 END $$;
+REVOKE EXECUTE ON FUNCTION keep_row_change() FROM PUBLIC;
+""".replace("<TRANSACTION>", TRANSACTION)
+KEEP_CHANGES = f"""{KEEP_ROW_CHANGE}
 CREATE FUNCTION rows_are_changed_one_by_one() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF current_setting('fourbeat.may_truncate', true) IS DISTINCT FROM 'on' THEN
@@ -62,7 +65,7 @@ BEGIN
     END IF;
     RETURN NULL;
 END $$;
-""".replace("<TRANSACTION>", TRANSACTION.replace("'", "''"))
+"""
 KEEP_NO_CHANGES = """
 DROP FUNCTION rows_are_changed_one_by_one();
 DROP FUNCTION keep_row_change();

@@ -43,7 +43,7 @@ AT_LEAST = {
     },
     "statistician": {"analytics:comparison", "analytics:outcomes", "analytics:plans"},
     "pharmacist": {"admin:index"},
-    "auditor": {"admin:ema_auditevent_changelist"},
+    "auditor": {"console:audit", "console:audit-event", "console:audit-changes"},
     "administrator": {
         "admin:ema_study_change",
         "console:allocation-lists",

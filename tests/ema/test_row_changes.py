@@ -26,8 +26,10 @@ from ema.models import (
     Study,
     UrineTest,
 )
+from scheduler.planning import plan_prompts
 from tests import trial
 from tests.ema.test_admin import sign_in
+from tests.ema.test_submissions import item, statuses, submit
 
 pytestmark = pytest.mark.django_db
 
@@ -191,6 +193,16 @@ def test_a_test_that_is_due_leaves_nothing_and_its_result_does(participant: Part
         test=test, result="missed", collected_on=None, now=timezone.now(), actor=audit.COMMAND
     )
     assert (newest("ema_urinetest").after or {})["result"] == "missed"
+
+
+def test_an_upload_writes_nothing_here(participant: Participant) -> None:
+    """So that ingest costs what it did: its tables have no such trigger."""
+    phone = trial.redeem(participant)
+    plan_prompts(timezone.now())
+    prompt = participant.prompts.order_by("due_at")[0]
+    before = (RowChange.objects.count(), AuditEvent.objects.count())
+    assert statuses(submit(phone, [item(prompt), item(prompt)])) == ["created", "created"]
+    assert (RowChange.objects.count(), AuditEvent.objects.count()) == before
 
 
 def test_a_role_granted_by_hand_is_kept_without_an_event(participant: Participant) -> None:
