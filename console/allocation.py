@@ -14,6 +14,7 @@ from ema import access, allocation, sealing
 from ema.access import NoAccess
 from ema.allocation import AllocationRefused, Confirmed, Told
 from ema.audit import Actor
+from ema.consents import Agreed, newest_consent
 from ema.models import AllocationList, Participant, Study
 from ema.models.participant import ParticipantQuerySet
 from ema.pages import answer_page, operators_page
@@ -30,15 +31,16 @@ class AllocateForm(forms.Form):
     )
     consent_version = forms.CharField(label="Version of the consent form", max_length=40)
     consented_on = forms.DateField(
-        label="Consent given on", widget=forms.DateInput(attrs={"type": "date"})
+        label="Consent given on", widget=forms.DateInput(attrs={"type": "date"}, format="%Y-%m-%d")
     )
     confirm = forms.BooleanField(
         label="Allocate now: there is no way back",
         error_messages={"required": "Nobody was allocated: tick the box to confirm."},
     )
 
-    def __init__(self, data: Any, factors: dict[str, list[str]]) -> None:
-        super().__init__(data)
+    def __init__(self, data: Any, factors: dict[str, list[str]], agreed: Agreed | None) -> None:
+        version, given_on = agreed or ("", None)
+        super().__init__(data, initial={"consent_version": version, "consented_on": given_on})
         self.factors = list(factors)
         for name, values in factors.items():
             choices = [("", "choose"), *((value, value) for value in values)]
@@ -86,7 +88,9 @@ def one(request: HttpRequest, slug: str, code: str) -> HttpResponse:
     participant = _participant(request, study, code)
     if told := allocation.told_of(participant):
         return _show(request, participant, told=told)
-    form = AllocateForm(request.POST or None, sealing.factors_of(study))
+    form = AllocateForm(
+        request.POST or None, sealing.factors_of(study), newest_consent(participant)
+    )
     if request.method == "POST" and form.is_valid():
         try:
             allocation.allocate(

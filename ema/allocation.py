@@ -8,7 +8,6 @@ that one. No arm is read here but to write it into the closed event.
 from collections.abc import Iterable, Mapping
 from datetime import date, datetime
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
 
 from django.db import transaction
 
@@ -16,6 +15,7 @@ from ema import audit
 from ema.allocation_lists import stratum_of
 from ema.arm_labels import names_shown
 from ema.audit import Actor
+from ema.consents import Agreed, ConsentRefused, refuse_wrong_consent
 from ema.models import Allocation, Eligibility, Participant, Study
 from ema.sealing import factors_of
 
@@ -91,18 +91,11 @@ def refuse_wrong_allocation(
             f"Confirm first that {participant} meets every criterion of the protocol: nobody "
             "else is allocated."
         )
-    _refuse_wrong_consent(participant, confirmed, now)
-
-
-def _refuse_wrong_consent(participant: Participant, confirmed: Confirmed, now: datetime) -> None:
-    version = confirmed.consent_version.strip()
-    if not version or len(version) > 40:
-        raise AllocationRefused("Name the version of the consent form, in at most 40 characters.")
-    today = now.astimezone(ZoneInfo(participant.zone)).date()
-    if confirmed.consented_on > today:
-        raise AllocationRefused(
-            f"Consent was given by today ({today}), not on {confirmed.consented_on}."
-        )
+    agreed = Agreed(confirmed.consent_version, confirmed.consented_on)
+    try:
+        refuse_wrong_consent(agreed=agreed, zone=participant.zone, now=now)
+    except ConsentRefused as error:
+        raise AllocationRefused(str(error)) from error
 
 
 def _refuse_wrong_factors(study: Study, said: Mapping[str, str]) -> dict[str, str]:

@@ -62,3 +62,9 @@ def refuse_wrong_consent(*, agreed: Agreed, zone: str, now: datetime) -> None:
     today = now.astimezone(ZoneInfo(zone)).date()
     if agreed.given_on > today:
         raise ConsentRefused(f"Consent was given by today ({today}), not on {agreed.given_on}.")
+
+
+def newest_consent(participant: Participant) -> Agreed | None:
+    """What was agreed to last."""
+    newest = Consent.objects.filter(participant=participant).order_by("-given_on", "-pk").first()
+    return Agreed(newest.version, newest.given_on) if newest else None

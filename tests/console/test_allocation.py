@@ -1,12 +1,16 @@
 """The pages of allocation, through HTTP."""
 
 import re
+from datetime import date
 from typing import Any
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from ema import consents
+from ema.audit import COMMAND
+from ema.consents import Agreed
 from ema.models import Allocation, AllocationList, AuditEvent, Eligibility, Site, Study
 from tests import trial
 from tests.ema.test_admin import page, sign_in
@@ -82,6 +86,18 @@ def test_what_is_not_confirmed_opens_no_slot(
     assert answer.status_code == 400
     assert sentence in text_of(answer)
     assert not Allocation.objects.exclude(participant=None).exists()
+
+
+def test_consent_that_is_recorded_is_filled_in(client: Client, study: Study) -> None:
+    consents.record_consent(
+        participant=study.participants.get(),
+        agreed=Agreed("3.1", date(2026, 2, 3)),
+        now=timezone.now(),
+        actor=COMMAND,
+    )
+    shown = page(client.get(OF_ONE))
+    assert 'value="3.1"' in shown
+    assert 'value="2026-02-03"' in shown
 
 
 def test_factors_of_the_list_are_asked_for() -> None:

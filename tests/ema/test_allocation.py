@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import date, timedelta
 from threading import Barrier, Event
 from typing import Any
 
@@ -11,9 +11,10 @@ from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 from django.utils import timezone
 
-from ema import allocation, withdrawal
+from ema import allocation, consents, withdrawal
 from ema.allocation import AllocationRefused, Told
 from ema.audit import COMMAND
+from ema.consents import Agreed
 from ema.models import (
     Allocation,
     AuditEvent,
@@ -218,6 +219,17 @@ def test_the_command_allocates_and_tells_what_may_be_told(
     assert f"arm {slot.arm.key}" in capsys.readouterr().out
     with pytest.raises(CommandError, match="There is no participant 'S9'"):
         call_command("allocate", "demo", "S9", "--eligible")
+
+
+def test_the_command_takes_the_consent_that_is_recorded(study: Study) -> None:
+    agreed = Agreed("3.1", date(2026, 2, 3))
+    person = enrol(study, 1)
+    with pytest.raises(CommandError, match="Name the version of the consent form"):
+        call_command("allocate", "demo", "S1-001", "--eligible")
+    consents.record_consent(participant=person, agreed=agreed, now=timezone.now(), actor=COMMAND)
+    call_command("allocate", "demo", "S1-001", "--eligible")
+    kept = Eligibility.objects.get()
+    assert (kept.consent_version, kept.consented_on) == agreed
 
 
 class AtOnce:

@@ -10,6 +10,7 @@ from django.utils import timezone
 from ema import allocation
 from ema.allocation import AllocationRefused, Confirmed, Told
 from ema.audit import COMMAND
+from ema.consents import Agreed, newest_consent
 from ema.management.named import named, study_named
 from ema.management.options import one_factor
 from ema.models import Participant
@@ -31,12 +32,16 @@ class Command(BaseCommand):
         parser.add_argument(
             "--eligible", action="store_true", help="confirm that every criterion is met"
         )
-        parser.add_argument("--consent-version", default="", metavar="VERSION", help="of the form")
+        parser.add_argument(
+            "--consent-version",
+            metavar="VERSION",
+            help="of the form; default: the one recorded last",
+        )
         parser.add_argument(
             "--consented-on",
             type=date.fromisoformat,
             metavar="DATE",
-            help="2026-03-01; default: today, where the participant lives",
+            help="2026-03-01; default: as recorded last, or today where the participant lives",
         )
         parser.add_argument(
             "--factor",
@@ -60,20 +65,22 @@ class Command(BaseCommand):
             if options["in_error"] is not None:
                 told = allocation.mark_randomised_in_error(reason=options["in_error"], **by)
             else:
-                confirmed = Confirmed(
-                    is_eligible=options["eligible"],
-                    consent_version=options["consent_version"],
-                    consented_on=options["consented_on"] or _today(person),
-                    factors=dict(options["factor"]),
-                )
-                told = allocation.allocate(confirmed=confirmed, **by)
+                told = allocation.allocate(confirmed=_confirmed(person, options), **by)
         except AllocationRefused as error:
             raise CommandError(str(error), returncode=1) from error
         self.stdout.write(f"{person} is allocated: {in_words(told)}.")
 
 
-def _today(person: Participant) -> date:
-    return timezone.now().astimezone(ZoneInfo(person.zone)).date()
+def _confirmed(person: Participant, options: dict[str, Any]) -> Confirmed:
+    """What was typed; consent that was recorded need not be typed again."""
+    today = timezone.now().astimezone(ZoneInfo(person.zone)).date()
+    agreed = newest_consent(person) or Agreed("", today)
+    return Confirmed(
+        is_eligible=options["eligible"],
+        consent_version=options["consent_version"] or agreed.version,
+        consented_on=options["consented_on"] or agreed.given_on,
+        factors=dict(options["factor"]),
+    )
 
 
 def in_words(told: Told) -> str:
