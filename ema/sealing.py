@@ -12,7 +12,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from django.db import transaction
-from django.db.models import Count, Exists, Max, OuterRef
+from django.db.models import Count, Exists, Max, OuterRef, Q
 
 from ema import audit
 from ema.allocation_files import Known, read
@@ -234,6 +234,12 @@ def factors_of(study: Study) -> dict[str, list[str]]:
             if value not in found.setdefault(factor, []):
                 found[factor].append(value)
     return found
+
+
+def has_slots(site: Site) -> bool:
+    """Whether a list has strata of this site, which name it by its code."""
+    named = Q(stratum=site.code) | Q(stratum__startswith=f"{site.code}/")
+    return Allocation.objects.filter(named, study=site.study_id).sealed().exists()
 
 
 def last_positions(study: Study) -> dict[str, int]:

@@ -14,7 +14,7 @@ from django.utils.html import format_html
 from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from ema import access, arms, phases, studies
+from ema import access, arms, phases, sealing, studies
 from ema.admin.labels import LabelledInline
 from ema.admin.site import RecordAdmin, SetUpAdmin, actor
 from ema.audit import Actor
@@ -42,8 +42,19 @@ class EmptiableForm(forms.ModelForm[Any]):
         return cleaned
 
 
+class SiteForm(forms.ModelForm[Site]):
+    def clean_code(self) -> str:
+        """Strata of allocation lists are named by sites' codes."""
+        old = Site.objects.filter(pk=self.instance.pk).first()
+        code: str = self.cleaned_data["code"]
+        if old and old.code != code and sealing.has_slots(old):
+            raise forms.ValidationError(f"Site {old} is on an allocation list: it keeps its code.")
+        return code
+
+
 class SiteInline(LabelledInline):
     model = Site
+    form = SiteForm
     extra = 1
 
 

@@ -145,18 +145,24 @@ def test_how_arms_are_told_is_settled_at_the_start_and_written_down() -> None:
         studies.save(study=study, actor=COMMAND)
 
 
+def swap_names(study: Study) -> None:
+    """Without a trace in the trail."""
+    one, other = study.arms.order_by("pk")
+    with trial.triggers_off():
+        for arm, key, is_reference in (
+            (one, "kept", False),
+            (other, one.key, one.is_reference),
+            (one, other.key, other.is_reference),
+        ):
+            Arm.objects.filter(pk=arm.pk).update(key=key, is_reference=is_reference)
+
+
 @contextmanager
 def a_world(study: Study, *, swapped: bool) -> Iterator[None]:
     """The trial as it is, or with the arms' names swapped while their codes stay."""
     with transaction.atomic():
         if swapped:
-            one, other = study.arms.order_by("pk")
-            for arm, key, is_reference in (
-                (one, "kept", False),
-                (other, one.key, one.is_reference),
-                (one, other.key, other.is_reference),
-            ):
-                Arm.objects.filter(pk=arm.pk).update(key=key, is_reference=is_reference)
+            swap_names(study)
         yield
         transaction.set_rollback(True)
 

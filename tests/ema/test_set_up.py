@@ -239,3 +239,16 @@ def test_a_new_study_is_audited(root: Client) -> None:
     page(root.post("/admin/ema/study/add/", form, follow=True))
     assert actions() == ["study.added", "arm.added"]
     assert Site.objects.get().study.slug == "fresh"
+
+
+def test_a_site_of_an_allocation_list_keeps_its_code(root: Client) -> None:
+    study = trial.make_study(has_started=False)
+    form = form_of(study) | {"sites-0-code": "north"}
+    address = f"/admin/ema/study/{study.pk}/change/"
+    sealed = trial.seal(study, factors={"sex": ["female", "male"]})
+    said = root.post(address, form).content.decode()
+    assert "Site S1 is on an allocation list: it keeps its code." in said
+    with trial.triggers_off():
+        sealed.slots.all().delete()
+    assert root.post(address, form).status_code == 302
+    assert study.sites.get().code == "north"
