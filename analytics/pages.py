@@ -16,15 +16,21 @@ from analytics.api.serializers import files_of
 from analytics.card_table import Table, details, provenance
 from analytics.datasets.formats import FORMATS
 from analytics.datasets.snapshots import (
-    READERS,
     SnapshotRefused,
+    access_request,
     access_snapshots,
     request_snapshot,
 )
 from analytics.figure_list import Figure, as_csv, figures_of, numbers_table
 from analytics.figures_forest import coupling_heading
 from analytics.freezing import freeze
-from analytics.models import AnalysisPlan, Comparison, Snapshot, SnapshotMasking
+from analytics.models import (
+    AnalysisPlan,
+    Comparison,
+    Deidentified,
+    Snapshot,
+    SnapshotMasking,
+)
 from analytics.outcomes import outcomes_or_why
 from analytics.plans import UnknownPlan, plan_named
 from analytics.report_cache import kept_report
@@ -155,6 +161,8 @@ def snapshots(request: HttpRequest, slug: str) -> HttpResponse:
         f"Snapshots: {study.title}",
         study=study,
         snapshots=listed,
+        maskings=_maskings(request, study),
+        levels=Deidentified.choices,
         formats={name: each.title for name, each in FORMATS.items()},
     )
 
@@ -162,19 +170,32 @@ def snapshots(request: HttpRequest, slug: str) -> HttpResponse:
 @require_POST
 @operators_page
 def ask_for_snapshot(request: HttpRequest, slug: str) -> HttpResponse:
-    study = access.access_study(user=request.user, slug=slug, roles=READERS)
+    masking = request.POST.get("masking", SnapshotMasking.MASKED.value)
+    study = access_request(user=request.user, slug=slug, masking=masking)
     try:
         request_snapshot(
             study,
             _actor(request),
-            SnapshotMasking.MASKED,
+            masking,
             timezone.now(),
             formats=request.POST.getlist("format"),
+            deidentify=request.POST.get("deidentify", ""),
+            recipient=request.POST.get("recipient", ""),
         )
         messages.success(request, "Requested: the files are here as soon as they are built.")
     except SnapshotRefused as error:
         messages.error(request, f"Nothing was requested. {error}")
     return redirect("analytics:snapshots", slug=slug)
+
+
+def _maskings(request: HttpRequest, study: Study) -> list[tuple[str, str]]:
+    """The maskings that this person may ask for now."""
+    try:
+        access.access_comparison(user=request.user, slug=study.slug)
+    except NoAccess:
+        return []
+    hidden = {SnapshotMasking.UNMASKED.value} if study.arms_are_hidden else set()
+    return [(value, label) for value, label in SnapshotMasking.choices if value not in hidden]
 
 
 def _page(request: HttpRequest, template: str, title: str, **context: Any) -> HttpResponse:

@@ -8,7 +8,7 @@ from rest_framework import serializers
 
 from analytics.api.outcome_shapes import OutcomesOrWhy
 from analytics.datasets.snapshots import names_of_files
-from analytics.models import Snapshot
+from analytics.models import Deidentified, Snapshot, SnapshotMasking
 
 Interval = serializers.ListField
 
@@ -205,6 +205,17 @@ class ComparisonReport(serializers.Serializer[Any]):
     software = serializers.CharField()
 
 
+class SnapshotRequest(serializers.Serializer[Any]):
+    """What to ask for; everything may be left out."""
+
+    masking = serializers.ChoiceField(SnapshotMasking.choices, default=SnapshotMasking.MASKED.value)
+    formats = serializers.ListField(
+        child=serializers.CharField(), default=list, help_text="Beside CSV."
+    )
+    deidentify = serializers.ChoiceField(Deidentified.choices, default="", allow_blank=True)
+    recipient = serializers.CharField(default="", allow_blank=True, max_length=100)
+
+
 class SnapshotFile(serializers.Serializer[Any]):
     name = serializers.CharField()
     url = serializers.CharField()
@@ -220,6 +231,8 @@ class SnapshotContent(serializers.ModelSerializer[Snapshot]):
         fields = [
             "id",
             "masking",
+            "deidentify",
+            "recipient",
             "formats",
             "requested_at",
             "progress",
@@ -227,6 +240,7 @@ class SnapshotContent(serializers.ModelSerializer[Snapshot]):
             "failed_at",
             "failure",
             "row_counts",
+            "warnings",
             "sha256",
             "files",
         ]

@@ -3,7 +3,7 @@
 import uuid
 from typing import Any
 
-from django.http import FileResponse
+from django.http.response import HttpResponseBase
 from django.utils import timezone
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
@@ -13,8 +13,16 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from analytics.api.outcome_shapes import OutcomesReport
-from analytics.api.serializers import ComparisonReport, SnapshotContent
-from analytics.datasets.snapshots import access_snapshots, open_file
+from analytics.api.ranges import file_response
+from analytics.api.serializers import ComparisonReport, SnapshotContent, SnapshotRequest
+from analytics.datasets.snapshots import (
+    SnapshotRefused,
+    access_request,
+    access_snapshots,
+    open_file,
+    request_snapshot,
+)
+from analytics.models import SnapshotMasking
 from analytics.outcomes import OutcomesImpossible, outcomes
 from analytics.plans import UnknownPlan, plan_named
 from analytics.trial import ComparisonImpossible
@@ -26,7 +34,13 @@ from ema.api.serializers import ProblemContent
 from ema.audit import Actor
 
 PROBLEM = OpenApiResponse(ProblemContent, description="What was wrong.")
-TYPES = {".csv": "text/csv; charset=utf-8", ".json": "application/json"}
+TYPES = {
+    ".csv": "text/csv; charset=utf-8",
+    ".json": "application/json",
+    ".ndjson": "application/x-ndjson",
+    ".xml": "application/xml",
+    **dict.fromkeys((".md", ".py", ".R", ".html", ""), "text/plain; charset=utf-8"),
+}
 
 
 class WhateverIsAccepted(BaseContentNegotiation):
@@ -105,28 +119,63 @@ class Snapshots(OperatorView):
         _, snapshots = access_snapshots(user=request.user, slug=slug)
         return Response(SnapshotContent(snapshots, many=True).data)
 
+    @extend_schema(
+        operation_id="request_snapshot",
+        summary="Ask for a snapshot of a study",
+        description="A worker builds it; one like it that waits already is the answer. For those "
+        "who may compare arms also coded and unmasked ones.",
+        request=SnapshotRequest,
+        responses={
+            202: SnapshotContent,
+            400: PROBLEM,
+            401: PROBLEM,
+            404: PROBLEM,
+            409: PROBLEM,
+        },
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        access_request(user=request.user, slug=slug, masking=SnapshotMasking.MASKED)
+        asked = SnapshotRequest(data=request.data)
+        asked.is_valid(raise_exception=True)
+        study = access_request(
+            user=request.user, slug=slug, masking=asked.validated_data["masking"]
+        )
+        try:
+            made = request_snapshot(
+                study, _actor(request), now=timezone.now(), **asked.validated_data
+            )
+        except SnapshotRefused as error:
+            raise Problem(409, "snapshot_refused", str(error)) from error
+        return Response(SnapshotContent(made).data, status=202)
+
+
+def _actor(request: Request) -> Actor:
+    return Actor(user=request.user if request.user.is_authenticated else None, door="api")
+
 
 class SnapshotFileDoor(OperatorView):
     content_negotiation_class = WhateverIsAccepted
 
     @extend_schema(
         operation_id="snapshot_file",
-        summary="Download a file of a snapshot",
+        summary="Download a file of a snapshot, or the part of it that a Range asks for",
         parameters=[OpenApiParameter("name", str, OpenApiParameter.PATH, description="A file.")],
-        responses={(200, "text/csv"): OpenApiTypes.BINARY, 401: PROBLEM, 404: PROBLEM},
+        responses={
+            (200, "text/csv"): OpenApiTypes.BINARY,
+            (206, "text/csv"): OpenApiTypes.BINARY,
+            304: OpenApiResponse(description="It is the one that If-None-Match names."),
+            401: PROBLEM,
+            404: PROBLEM,
+            416: OpenApiResponse(description="The file is shorter than that."),
+        },
     )
-    def get(self, request: Request, slug: str, snapshot: uuid.UUID, name: str) -> FileResponse:
-        path = open_file(
+    def get(self, request: Request, slug: str, snapshot: uuid.UUID, name: str) -> HttpResponseBase:
+        path, sha256 = open_file(
             user=request.user,
             slug=slug,
             snapshot_id=snapshot,
             name=name,
-            actor=Actor(user=request.user if request.user.is_authenticated else None, door="api"),
+            actor=_actor(request),
         )
-        return FileResponse(
-            path.open("rb"),
-            as_attachment=True,
-            filename=path.name,
-            content_type=TYPES.get(path.suffix, "text/plain; charset=utf-8"),
-            headers={"Cache-Control": "private, no-store"},
-        )
+        kind = TYPES.get(path.suffix, "application/octet-stream")
+        return file_response(request, path, sha256=sha256, kind=kind)

@@ -69,12 +69,19 @@ def build_snapshot(snapshot: Snapshot, say: Say = silent, *, wait: bool = True) 
         row_counts=package.row_counts,
         files={name: file._asdict() for name, file in package.files.items()},
         sha256=package.sha256,
+        warnings=list(package.warnings),
     )
     return package
 
 
 def _write(snapshot: Snapshot, say: Say) -> Package:
-    scope = Scope(snapshot.study, snapshot.masking, snapshot.requested_at)
+    scope = Scope(
+        snapshot.study,
+        snapshot.masking,
+        snapshot.requested_at,
+        snapshot.deidentify,
+        bytes(snapshot.release_key),
+    )
     job = Job(scope, str(snapshot.pk), snapshot.formats, _before(snapshot))
     with _Reporter(snapshot, say) as reporter:
         return write_package(job, directory_of(snapshot), say=reporter.say)

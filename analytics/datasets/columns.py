@@ -3,18 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
-from analytics.models import SnapshotMasking
+from analytics.datasets import clocks
+from analytics.models import Deidentified, SnapshotMasking
 from ema.models import Study
 
-CODE = 'participant.code COLLATE "C"'
+CODE = 'participant.label COLLATE "C"'
 
 # What the type of a column is called in the codebook.
 TEXT, WORD = "text", "word"
 INSTANT, DAY = "instant, UTC, ISO 8601", "date, ISO 8601"
 WHOLE, NUMBER = "whole number", "number"
 LOCAL = "local date and time, ISO 8601"
+KEY = "decode(current_setting('fourbeat.release_key'), 'hex')"
 
 GUARDED = r"=+@\-\t\r\n＝＋－＠"  # the inside of a set, for the regular expressions of all readers
 
@@ -26,10 +29,59 @@ class Scope:
     study: Study
     masking: str
     moment: datetime
+    deidentify: str = Deidentified.NONE.value
+    release_key: bytes = b""
 
     @property
     def with_arms(self) -> bool:
         return self.masking == SnapshotMasking.UNMASKED
+
+    @property
+    def tells_of_arms(self) -> bool:
+        """By name or by a label that does not say which is which."""
+        return self.masking != SnapshotMasking.MASKED
+
+    @property
+    def has_dates(self) -> bool:
+        return self.deidentify != Deidentified.L3
+
+    @property
+    def has_zones(self) -> bool:
+        """Zones, instants in UTC and whatever else could place or name somebody."""
+        return self.deidentify in (Deidentified.NONE, Deidentified.L1)
+
+    @cached_property
+    def clock(self) -> str:
+        """What clocks showed in this study's zones, as a table in SQL: zone, since, until, offset.
+
+        Local times are made from these, so that they agree with Python's zones and not with
+        whatever version of them PostgreSQL has.
+        """
+        return clocks.as_sql(self.study)
+
+    @cached_property
+    def people(self) -> str:
+        """The study's participants, in SQL, with `label`, their pseudonym here, and `moved`, by
+        how many days their dates lie earlier."""
+        label, moved = "p.code", "0"
+        if self.deidentify:
+            label = f"'P' || upper(left(encode({_keyed('person', 'p.code')}, 'hex'), 12))"
+        if not self.has_zones:
+            drawn = _keyed("weeks", "p.code")
+            moved = f"7 * (1 + mod(get_byte({drawn}, 0) * 256 + get_byte({drawn}, 1), 52))"
+        return f"""(SELECT p.*, {label} AS label, {moved} AS moved
+FROM ema_participant p WHERE p.study_id = {self.study.pk}) participant"""  # noqa: S608
+
+    def identity(self, sql: str) -> str:
+        """The id of a record; in a release, one that no other release has."""
+        if not self.deidentify:
+            return f"{sql}::text"
+        return f"encode(substr({_keyed('record', f'{sql}::text')}, 1, 16), 'hex')::uuid::text"
+
+
+def _keyed(purpose: str, sql: str) -> str:
+    """A hash that only who has the release's key can make; the key has a fixed length."""
+    return f"sha256({KEY} || convert_to('{purpose} ' || {sql}, 'UTF8'))"
 
 
 @dataclass(frozen=True)
@@ -66,11 +118,11 @@ class Table:
     row: str
     columns: Callable[[Scope], Sequence[Column]]
     source: Callable[[Scope], Source]
-    key: Sequence[str]
+    key: Callable[[Scope], Sequence[str]]
 
     def select(self, scope: Scope) -> tuple[str, Sequence[Any]]:
         """The whole table as one SELECT and its parameters."""
-        listed = ", ".join(f"{column.sql} AS {column.name}" for column in self.columns(scope))
+        listed = ", ".join(f'{column.sql} AS "{column.name}"' for column in self.columns(scope))
         source = self.source(scope)
         return f"SELECT {listed} FROM {source.sql} ORDER BY {source.order}", source.parameters  # noqa: S608
 
@@ -91,13 +143,31 @@ def word(name: str, sql: str, meaning: str, labels: Mapping[str, str] | None = N
     return Column(name, f"nullif({sql}, '')", WORD, meaning, labels or {})
 
 
-def instant(name: str, sql: str, meaning: str) -> Column:
-    utc = f"to_char({sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
-    return Column(name, utc, INSTANT, meaning)
+OF_CLOCK = "clock.offset_min * interval '1 minute'"
 
 
-def day(name: str, sql: str, meaning: str) -> Column:
-    return Column(name, f"to_char({sql}, 'YYYY-MM-DD')", DAY, meaning)
+def instant(scope: Scope, base: str, sql: str, meaning: str) -> Column:
+    """An instant: in UTC, as `<base>_at_utc`. Where zones are dropped, `<base>_local`, by the clock
+    of the row and moved by the participant's weeks; where dates are, `<base>_time`, to the minute.
+    """
+    moved = f"({sql} AT TIME ZONE 'UTC') + {OF_CLOCK} - participant.moved * interval '1 day'"
+    if scope.has_zones:
+        shown = f"to_char({sql} AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.US\"Z\"')"
+        return Column(f"{base}_at_utc", shown, INSTANT, meaning)
+    if scope.has_dates:
+        return local(f"{base}_local", moved, meaning)
+    return Column(f"{base}_time", f"to_char({moved}, 'HH24:MI')", WORD, f"{meaning} Local time.")
+
+
+def local(name: str, sql: str, meaning: str) -> Column:
+    shown = f"to_char({sql}, 'YYYY-MM-DD\"T\"HH24:MI:SS.US')"
+    return Column(name, shown, LOCAL, meaning)
+
+
+def days(scope: Scope, name: str, sql: str, meaning: str) -> list[Column]:
+    """A date, moved by the participant's weeks; none where dates are dropped."""
+    shown = f"to_char({sql} - participant.moved, 'YYYY-MM-DD')"
+    return [Column(name, shown, DAY, meaning)] if scope.has_dates else []
 
 
 def whole(name: str, sql: str, meaning: str, labels: Mapping[str, str] | None = None) -> Column:
@@ -108,4 +178,4 @@ def number(name: str, sql: str, meaning: str) -> Column:
     return Column(name, sql, NUMBER, meaning)
 
 
-PARTICIPANT = text("participant_id", "participant.code", "The participant's pseudonym.")
+PARTICIPANT = text("participant_id", "participant.label", "The participant's pseudonym.")

@@ -6,8 +6,10 @@ their own words stays in the database.
 
 from collections.abc import Sequence
 
+from analytics.datasets import clocks
 from analytics.datasets.columns import (
     CODE,
+    OF_CLOCK,
     PARTICIPANT,
     TEXT,
     Column,
@@ -34,19 +36,52 @@ WHEN 'array' THEN (
 ) END END"""  # noqa: S608
 
 
-def _either(name: str, meaning: str) -> Column:
+HOURS = "'^[0-9]{2}:[0-9]{2}$'"
+
+
+def choices_known(given: str, codes: Sequence[str]) -> str:
+    """The codes of a choice, joined by |, those that the item has: nothing in own words."""
+    known = ", ".join(f"'{code}'" for code in codes)
+    return f"""(SELECT string_agg(chosen.code, '|' ORDER BY chosen.place)
+FROM jsonb_array_elements_text(CASE jsonb_typeof({given}) WHEN 'array' THEN {given}
+    WHEN 'string' THEN jsonb_build_array({given}) WHEN 'number' THEN jsonb_build_array({given})
+END) WITH ORDINALITY chosen (code, place) WHERE chosen.code IN ({known or "NULL"}))"""  # noqa: S608
+
+
+# In a release: codes that the item has, times of day, and nothing of unknown items.
+CODES_KNOWN = f"""CASE WHEN item.kind = 'time' AND answer.content ->> 'value' ~ {HOURS}
+THEN answer.content ->> 'value' WHEN item.kind IN ('single', 'multiple') THEN (
+    SELECT string_agg(chosen.code, '|' ORDER BY chosen.place)
+    FROM jsonb_array_elements_text(CASE jsonb_typeof(answer.content -> 'value')
+        WHEN 'array' THEN answer.content -> 'value'
+        ELSE jsonb_build_array(answer.content -> 'value') END)
+        WITH ORDINALITY chosen (code, place)
+    WHERE chosen.code IN (SELECT o ->> 'value' FROM jsonb_array_elements(item.options) o)
+) END"""  # noqa: S608
+SKIP_KNOWN = """CASE WHEN item.skip_reasons ? (answer.content ->> 'skip')
+THEN answer.content ->> 'skip' END"""
+
+
+def _either(scope: Scope, name: str, meaning: str) -> Column:
     """Numbers as they are; codes guarded as text is."""
-    codes = text(name, CODES, meaning)
+    codes = text(name, CODES if scope.has_zones else CODES_KNOWN, meaning)
     return Column(name, f"coalesce({PLAIN}, {codes.sql})", TEXT, meaning)
 
 
-def _response_columns(_: Scope) -> Sequence[Column]:
+def _response_columns(scope: Scope) -> Sequence[Column]:
     return (
         PARTICIPANT,
-        word("response_id", "response.id::text", "The response that the answer is part of."),
-        word("prompt_id", "response.prompt_id::text", "Its prompt; empty for an own report."),
+        word(
+            "response_id", scope.identity("response.id"), "The response that the answer is part of."
+        ),
+        word(
+            "prompt_id",
+            scope.identity("response.prompt_id"),
+            "Its prompt; empty for an own report.",
+        ),
         word("trigger", "response.trigger", "random (a prompt) or self_initiated."),
-        instant("completed_at_utc", "response.completed_at_corrected", "By the server's clock."),
+        whole("study_day", STUDY_DAY, "The day of completion; 1 is the day of enrolment."),
+        instant(scope, "completed", "response.completed_at_corrected", "By the server's clock."),
         word(
             "flags",
             "array_to_string(response.flags, ' ')",
@@ -55,8 +90,13 @@ def _response_columns(_: Scope) -> Sequence[Column]:
         text("questionnaire", "questionnaire.key", "Key of the questionnaire."),
         whole("version", "version.version", "Its version."),
         whole("answer_no", "answer.place", "1, 2, … in the order the phone sent them."),
-        text("item", "answer.content ->> 'item'", "Key of the item; the table items has it."),
+        text(
+            "item",
+            "answer.content ->> 'item'" if scope.has_zones else "item.key",
+            "Key of the item; the table items has it.",
+        ),
         _either(
+            scope,
             "value",
             "A number; a code; true or false; a time; codes of a choice of several joined by |. "
             "Empty when skipped, and for what was written in own words.",
@@ -68,22 +108,39 @@ def _response_columns(_: Scope) -> Sequence[Column]:
             "1 when there was a value, also one in own words; else 0.",
             {"0": "no value", "1": "a value"},
         ),
-        text("skip_reason", "answer.content ->> 'skip'", "Why it was skipped, where a phone said."),
-        number("rt_ms", "answer.content ->> 'rt_ms'", "Reaction time in milliseconds."),
+        text(
+            "skip_reason",
+            "answer.content ->> 'skip'" if scope.has_zones else SKIP_KNOWN,
+            "Why it was skipped, where a phone said.",
+        ),
+        number("rt_ms", REACTION, "Reaction time in milliseconds."),
     )
 
 
+STUDY_DAY = f"""((response.completed_at_corrected AT TIME ZONE 'UTC') + {OF_CLOCK})::date
+- participant.enrolled_on + 1"""
+REACTION = """CASE WHEN jsonb_typeof(answer.content -> 'rt_ms') = 'number'
+THEN answer.content ->> 'rt_ms' END"""
+
+
 def _response_source(scope: Scope) -> Source:
-    sql = """ema_response response
-JOIN ema_participant participant ON participant.id = response.participant_id
+    in_zone = clocks.at("participant.zone", "response.completed_at_corrected")
+    sql = f"""ema_response response
+JOIN {scope.people} ON participant.id = response.participant_id
+LEFT JOIN {scope.clock} ON {in_zone}
 JOIN ema_questionnaireversion version ON version.id = response.questionnaire_id
 JOIN ema_questionnaire questionnaire ON questionnaire.id = version.questionnaire_id
 CROSS JOIN LATERAL jsonb_array_elements(response.answers) WITH ORDINALITY answer (content, place)
 LEFT JOIN ema_item item
     ON item.version_id = version.id AND item.key = answer.content ->> 'item'
-WHERE participant.study_id = %s AND NOT response.flags && ARRAY['after_withdrawal']::varchar[]"""
-    order = f"{CODE}, response.completed_at_corrected, response.id, answer.place"
-    return Source(sql, [scope.study.pk], order)
+WHERE NOT response.flags && ARRAY['after_withdrawal']::varchar[]"""
+    when = "response.completed_at_corrected" if scope.has_dates else "study_day"
+    return Source(sql, [], f"{CODE}, {when}, response_id, answer.place")
+
+
+def _response_key(scope: Scope) -> Sequence[str]:
+    when = "completed_at_utc" if scope.has_zones else "completed_local"
+    return ("participant_id", when if scope.has_dates else "study_day", "response_id", "answer_no")
 
 
 NUMERIC = "item.kind IN ('slider', 'rating', 'number')"
@@ -152,13 +209,13 @@ TABLES = (
         "item of a response",
         _response_columns,
         _response_source,
-        key=("participant_id", "completed_at_utc", "response_id", "answer_no"),
+        _response_key,
     ),
     Table(
         "items",
         "item of a published questionnaire",
         _item_columns,
         _item_source,
-        key=("questionnaire", "version", "item_no"),
+        lambda _: ("questionnaire", "version", "item_no"),
     ),
 )

@@ -23,12 +23,14 @@ from analytics.datasets.draft import Draft, File, Say, silent, sync
 from analytics.datasets.provenance import provenance, reference_arm
 from analytics.datasets.reading import Written
 from analytics.datasets.scripts import python_script, r_script
-from analytics.datasets.tables import TABLES
+from analytics.datasets.small_cells import warnings_of
+from analytics.datasets.tables import tables_of
+from analytics.models import Deidentified, SnapshotMasking
 from analytics.software import software
 
 README = """# {title}: snapshot {identity}
 
-Study `{slug}`, {masking}; moment {moment}.
+Study `{slug}`; {masking}; {released}. Moment {moment}.
 
 | file | one row per | rows |
 |---|---|---|
@@ -41,7 +43,7 @@ Study `{slug}`, {masking}; moment {moment}.
 - For programs: `datapackage.json` (Frictionless), `dataset_description.json` (Psych-DS),
   `openesm_metadata.json`.
 - CSV in UTF-8 without a byte order mark; decimals take a point; a missing value is an empty cell.
-- Instants are UTC in ISO 8601, dates are local to the participant.
+- Instants (`_at_utc`) are UTC in ISO 8601; dates, `_local`, `_time` are by the participant's clock.
 - A text cell that begins with `=`, `+`, `-`, `@`, a tab or a line break, or with apostrophes before
   one of those, has an apostrophe in front, so that no spreadsheet runs it as a formula. Numbers are
   never changed, and other formats have no such apostrophe.
@@ -53,12 +55,13 @@ Study `{slug}`, {masking}; moment {moment}.
 
 @dataclass(frozen=True)
 class Package:
-    """A complete package: where it is, rows per table, its files, SHA-256 of its SHA256SUMS."""
+    """A complete package: where it is, rows per table, files, SHA-256 of SHA256SUMS, warnings."""
 
     directory: Path
     row_counts: dict[str, int]
     files: dict[str, File]
     sha256: str
+    warnings: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -112,7 +115,7 @@ def read_package(directory: Path) -> Package:
         sha256, name = line.split("  ", 1)
         files[name] = File(sha256, (directory / name).stat().st_size)
     files["SHA256SUMS"] = File(digest, len(sums))
-    return Package(directory, provenance["rows"], files, digest)
+    return Package(directory, provenance["rows"], files, digest, provenance["warnings"])
 
 
 def _fill(draft: Draft, job: Job) -> None:
@@ -120,10 +123,14 @@ def _fill(draft: Draft, job: Job) -> None:
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         cursor.execute("SET LOCAL extra_float_digits = 1")  # shortest exact decimals
+        cursor.execute(
+            "SELECT set_config('fourbeat.release_key', %s, true)", [scope.release_key.hex()]
+        )
         cursor.execute("SET LOCAL jit = off")
         cursor.execute("SET LOCAL work_mem = '64MB'")  # rows are sorted
-        tables = [_copy(cursor, draft, scope, table) for table in TABLES]
+        tables = [_copy(cursor, draft, scope, table) for table in tables_of(scope)]
         where_from = provenance(scope, job.identity, tables)
+        where_from["warnings"] = warnings_of(tables) if scope.deidentify else []
         reference = reference_arm(scope)
     about = About(
         study=scope.study.slug,
@@ -160,7 +167,7 @@ def _copy(cursor: Any, draft: Draft, scope: Scope, table: Table) -> Written:
         name=table.name,
         row=table.row,
         columns=table.columns(scope),
-        key=table.key,
+        key=table.key(scope),
         rows=int(cursor.rowcount),
         path=draft.directory / name,
     )
@@ -171,7 +178,8 @@ def _readme(scope: Scope, identity: str, tables: Sequence[Written]) -> str:
         title=scope.study.title,
         identity=identity,
         slug=scope.study.slug,
-        masking="unmasked: with arms" if scope.with_arms else "masked: no arm in any table",
+        masking=SnapshotMasking(scope.masking).label,
+        released=Deidentified(scope.deidentify).label,
         moment=scope.moment.isoformat(),
         listing="\n".join(
             f"| `data/{table.name}.csv` | {table.row} | {table.rows} |" for table in tables

@@ -40,6 +40,7 @@ def provenance(scope: Scope, identity: str, tables: Sequence[Written]) -> dict[s
         "study": study.slug,
         "snapshot": identity,
         "masking": scope.masking,
+        "deidentified": scope.deidentify or None,
         "moment": scope.moment.isoformat(),
         "decimals": dict(sorted(studies.decimals_of(study).items())),
         "questionnaires": {str(form): form.sha256 for form in forms.order_by("pk")},

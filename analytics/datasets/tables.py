@@ -2,212 +2,75 @@
 
 A table is one SELECT, so that PostgreSQL writes the CSV itself. Formats are fixed (UTC, ISO 8601,
 byte order of codes), so the same rows are the same bytes. Arms appear in one place only: the last
-column of `participants`, in an unmasked snapshot.
+columns of `participants`, where a snapshot tells of arms.
 """
 
-from collections.abc import Callable, Sequence
-from zoneinfo import ZoneInfo
-
-from django.db.models import Min
+from collections.abc import Sequence
 
 from analytics.datasets import items
 from analytics.datasets.columns import (
     CODE,
-    NUMBER,
     PARTICIPANT,
     Column,
     Scope,
     Source,
     Table,
-    day,
+    days,
     instant,
     number,
     text,
     whole,
     word,
 )
-from ema import studies
-from ema.models import Item, Participant, Prompt, Study
-from ema.prompt_state import with_state
+from analytics.datasets.people import HAPPENED, PARTICIPANTS
+from analytics.datasets.prompts import PROMPTS, answered, judged
+from analytics.software import software
 
-LOWEST_REASON = -8  # stands for a reason of missing, in files of SPSS
+LAPSE = "CASE result WHEN 'negative' THEN 0 WHEN '' THEN NULL ELSE 1 END"
 
 
-def _prompt_columns(scope: Scope) -> Sequence[Column]:
+def _urine_columns(scope: Scope) -> Sequence[Column]:
     return (
         PARTICIPANT,
-        word("prompt_id", "prompt.id::text", "The prompt; unique in the table."),
-        text("phase", "phase.key", "The phase whose sampling protocol drew the prompt."),
-        whole("study_day", "prompt.study_day", "1 is the day of enrolment."),
-        whole("study_week", "(prompt.study_day - 1) / 7 + 1", "1 is study days 1 to 7."),
-        whole("prompt_no", "prompt.ordinal", "1, 2, … within the study day."),
-        instant("scheduled_at_utc", "prompt.due_at", "When the prompt was due."),
-        text("tz", "prompt.zone", "IANA zone the prompt was planned in."),
-        number(
-            "inclusion_probability",
-            "prompt.inclusion_probability",
-            "By design, the expected number of prompts in any one minute of the day's waking "
-            "hours: prompts a day × 60 / seconds of waking hours. Empty where nothing was drawn: "
-            "fixed times and imported prompts.",
+        *days(scope, "due_on", "urine.due_on", "Date the test was scheduled for."),
+        whole("study_day", "urine.due_on - participant.enrolled_on + 1", "When it was due."),
+        whole(
+            "collected",
+            "CASE WHEN urine.result = '' THEN NULL ELSE (urine.collected_on IS NOT NULL)::int END",
+            "1 there was a sample, 0 there was none; empty while open.",
+            {"0": "no sample", "1": "a sample"},
         ),
-        instant("released_at_utc", "prompt.released_at", "When it was offered to the phone."),
-        instant("armed_at_utc", "prompt.armed_at", "When the phone had set its own alarm."),
-        instant("sent_at_utc", "prompt.sent_at", "When the server sent it."),
-        instant("shown_at_utc", "prompt.shown_at", "When the phone showed it."),
-        instant("opened_at_utc", "prompt.opened_at", "When the participant opened it."),
-        instant(
-            "completed_at_utc",
-            "response.completed_at_corrected",
-            "When the answer was complete, by the server's clock.",
-        ),
-        instant("received_at_utc", "response.received_at", "When the answer arrived here."),
-        word(
-            "status",
-            "prompt.state",
-            "answered; answered_late (after expiry); cancelled; missed (reached a phone, no "
-            "answer); not_delivered; or, before expiry, how far it got: opened, shown, sent, "
-            "armed, released, planned. At the moment in provenance.json.",
-        ),
-        word(
-            "missing_reason",
-            "prompt.state_reason",
-            "Why a cancelled or undelivered prompt has no answer: before_enrolment, before_start, "
-            "withdrawn, paused, superseded, overlap_after_travel; no_device, channel_failed, "
-            "system. Empty otherwise.",
-        ),
-        number(
-            "latency_s",
-            "round(extract(epoch FROM response.completed_at_corrected - prompt.due_at), 3)",
-            "Seconds from due to complete.",
-        ),
-        word(
-            "flags",
-            "array_to_string(response.flags, ' ')",
-            "What to know of the answer, separated by spaces: after_expiry, late_start, "
-            "before_due, outside_window, clock_skew, future, clock_jump, backdated, "
-            "old_questionnaire, tz_offset_mismatch, from_replaced_device, out_of_range, too_fast, "
-            "released_from_quarantine.",
-        ),
-        *_rating_columns(scope),
-        text("app_version", "device.app_version", "Of the phone that answered, as it is now."),
-    )
-
-
-def _rating_columns(scope: Scope) -> list[Column]:
-    """Stress, craving and pain in the items' own units, with the items' decimals."""
-    decimals, lowest = studies.decimals_of(scope.study), _lowest(scope.study)
-    return [
-        Column(
-            role,
-            f"round(response.{role}::numeric / {10**digits}, {digits})",
-            NUMBER,
-            f"{role.capitalize()} as answered, in the item's own units; empty when not answered.",
-            is_item=True,
-            has_room=(lowest.get(role) or 0) > LOWEST_REASON,
-        )
-        for role, digits in (
-            (role, decimals.get(role, 0)) for role in ("stress", "craving", "pain")
-        )
-    ]
-
-
-def _lowest(study: Study) -> dict[str, int | None]:
-    """The smallest value that each role's items may have."""
-    items = Item.objects.filter(
-        version__questionnaire__study=study, version__published_at__isnull=False
-    ).exclude(role="")
-    return dict(items.order_by().values_list("role").annotate(Min("minimum")))
-
-
-ANSWERED = """
-SELECT DISTINCT ON (r.prompt_id) r.prompt_id, r.device_id, r.completed_at_corrected, r.received_at,
-    r.flags, r.stress, r.craving, r.pain
-FROM ema_response r JOIN ema_participant p ON p.id = r.participant_id
-WHERE p.study_id = %s AND r.prompt_id IS NOT NULL AND r.trigger = 'random'
-AND NOT r.flags && ARRAY['duplicate_prompt', 'after_withdrawal']::varchar[]
-ORDER BY r.prompt_id, r.received_at, r.id
-"""
-
-
-def _prompt_source(scope: Scope) -> Source:
-    prompts = with_state(
-        Prompt.objects.filter(participant__study=scope.study).order_by(), now=scope.moment
-    )
-    inner, parameters = prompts.query.sql_with_params()
-    sql = f"""({inner}) AS prompt
-JOIN ema_participant participant ON participant.id = prompt.participant_id
-JOIN ema_phase phase ON phase.id = prompt.phase_id
-LEFT JOIN ({ANSWERED}) AS response ON response.prompt_id = prompt.id
-LEFT JOIN ema_device device ON device.id = response.device_id"""
-    return Source(sql, [*parameters, scope.study.pk], f"{CODE}, prompt.due_at, prompt.id")
-
-
-def _participant_columns(scope: Scope) -> Sequence[Column]:
-    columns = [
-        PARTICIPANT,
-        text("site", "site.code", "The site that enrolled the participant."),
-        day("enrolled_on", "participant.enrolled_on", "Study day 1, in the participant's zone."),
-        whole("withdrawn_study_day", "withdrawal.study_day", "Study day of withdrawal, if any."),
-        text("tz", "participant.zone", "IANA zone the participant lives in."),
-    ]
-    if scope.with_arms:
-        columns.append(text("arm", "arm.key", "The arm allocated; empty when none was."))
-    return columns
-
-
-def _participant_source(scope: Scope) -> Source:
-    withdrawals = _withdrawal_days(scope.study)
-    sql = """ema_participant participant JOIN ema_site site ON site.id = participant.site_id
-LEFT JOIN unnest(%s::bigint[], %s::integer[]) AS withdrawal (participant_id, study_day)
-    ON withdrawal.participant_id = participant.id"""
-    if scope.with_arms:
-        sql += """
-LEFT JOIN ema_allocation allocation ON allocation.participant_id = participant.id
-LEFT JOIN ema_arm arm ON arm.id = allocation.arm_id"""
-    parameters = [list(withdrawals), list(withdrawals.values()), scope.study.pk]
-    return Source(f"{sql}\nWHERE participant.study_id = %s", parameters, CODE)
-
-
-def _withdrawal_days(study: Study) -> dict[int, int]:
-    """Study day of withdrawal by participant; local dates are never made in SQL."""
-    left = Participant.objects.filter(study=study, withdrawn_at__isnull=False)
-    return {
-        one.pk: (one.withdrawn_at.astimezone(ZoneInfo(one.zone)).date() - one.enrolled_on).days + 1
-        for one in left
-        if one.withdrawn_at is not None
-    }
-
-
-def _urine_columns(_: Scope) -> Sequence[Column]:
-    return (
-        PARTICIPANT,
-        day("due_on", "urine.due_on", "Date the test was scheduled for."),
-        whole("study_day", "urine.due_on - participant.enrolled_on + 1", "Study day of due_on."),
-        day("collected_on", "urine.collected_on", "Date of the sample; empty when there is none."),
+        *days(scope, "collected_on", "urine.collected_on", "Of the sample; empty without one."),
         word("result", "urine.result", "negative, positive or missed; empty while open."),
         whole(
             "lapse",
-            "CASE urine.result WHEN 'negative' THEN 0 WHEN '' THEN NULL ELSE 1 END",
+            "urine.lapse",
             "1 positive or missed, 0 negative, empty while open.",
             {"0": "negative", "1": "positive or missed"},
+        ),
+        whole(
+            "run_length",
+            "CASE WHEN urine.lapse IS NOT NULL THEN row_number() OVER "
+            "(PARTITION BY urine.participant_id, urine.lapse, urine.run ORDER BY urine.due_on) END",
+            "How many tests in a row, this one included, had the same lapse.",
         ),
     )
 
 
-def _of_participants(table: str, alias: str, order: str) -> Callable[[Scope], Source]:
-    def source(scope: Scope) -> Source:
-        sql = f"""{table} {alias}
-JOIN ema_participant participant ON participant.id = {alias}.participant_id
-WHERE participant.study_id = %s"""
-        return Source(sql, [scope.study.pk], order)
-
-    return source
+def _urine_source(scope: Scope) -> Source:
+    sql = f"""(SELECT *, row_number() OVER (PARTITION BY participant_id ORDER BY due_on)
+    - row_number() OVER (PARTITION BY participant_id, {LAPSE} ORDER BY due_on) AS run,
+    {LAPSE} AS lapse FROM ema_urinetest) urine
+JOIN {scope.people} ON participant.id = urine.participant_id"""  # noqa: S608
+    return Source(sql, [], f"{CODE}, urine.due_on")
 
 
 def _coupling_columns(_: Scope) -> Sequence[Column]:
     return (
         PARTICIPANT,
+        word("method", "'own_slope'", "own_slope: least squares within the participant."),
         whole("n_pairs", "coupling.n_pairs", "Answered random prompts with stress and craving."),
+        whole("n_days", "coalesce(tally.days, 0)", "Study days that these prompts are of."),
         number("slope", "coupling.slope", "Within-person slope: craving points per stress point."),
         number("standard_error", "coupling.standard_error", "Of slope."),
         number("interval_low", "coupling.interval_low", "Lower end of slope's 95 % t interval."),
@@ -223,37 +86,112 @@ def _coupling_columns(_: Scope) -> Sequence[Column]:
             "coupling.not_estimable",
             "Why there is no slope: too_few_pairs, constant_stress, constant_craving, exact_line.",
         ),
+        word("software", f"'{software()}'", "What estimated it."),
+        word("plan", "'standard'", "The analysis it is of: standard is the one without a plan."),
     )
 
 
+def _coupling_source(scope: Scope) -> Source:
+    first = answered(scope.study, with_answers=False)
+    sql = f"""analytics_coupling coupling
+JOIN {scope.people} ON participant.id = coupling.participant_id
+LEFT JOIN (SELECT prompt.participant_id, count(DISTINCT prompt.study_day) AS days
+    FROM ({first}) response JOIN ema_prompt prompt ON prompt.id = response.prompt_id
+    WHERE prompt.answered_at <= prompt.expires_at
+    AND response.stress IS NOT NULL AND response.craving IS NOT NULL
+    GROUP BY prompt.participant_id) tally ON tally.participant_id = participant.id"""  # noqa: S608
+    return Source(sql, [], CODE)
+
+
+DELIVERED = "('answered', 'answered_late', 'missed', 'opened', 'shown', 'sent', 'armed')"
+LATENCY = "extract(epoch FROM prompt.answered_at - prompt.due_at)"
+
+
+def _compliance_columns(_: Scope) -> Sequence[Column]:
+    return (
+        PARTICIPANT,
+        word("period", "tally.period", "day or week: what the row is of."),
+        whole("number", "tally.number", "Study day or study week."),
+        whole("planned", "tally.planned", "Prompts planned, without those that were cancelled."),
+        whole("delivered", "tally.delivered", "Of these, reached a phone."),
+        whole("answered", "tally.answered", "Of these, answered, late ones included."),
+        whole("in_window", "tally.in_window", "Of these, answered before they expired."),
+        whole("cancelled", "tally.cancelled", "Prompts that were cancelled."),
+        number(
+            "median_latency_s",
+            "round(tally.latency::numeric, 3)",
+            "Median seconds from due to complete, of those answered.",
+        ),
+    )
+
+
+def _compliance_source(scope: Scope) -> Source:
+    inner, parameters = judged(scope)
+    counts = f"""count(*) FILTER (WHERE prompt.state <> 'cancelled') AS planned,
+    count(*) FILTER (WHERE prompt.state IN {DELIVERED}) AS delivered,
+    count(*) FILTER (WHERE prompt.state IN ('answered', 'answered_late')) AS answered,
+    count(*) FILTER (WHERE prompt.state = 'answered') AS in_window,
+    count(*) FILTER (WHERE prompt.state = 'cancelled') AS cancelled,
+    percentile_cont(0.5) WITHIN GROUP (ORDER BY {LATENCY}) AS latency"""
+    sql = f"""(SELECT prompt.participant_id, span.period, CASE span.period WHEN 'day'
+    THEN prompt.study_day ELSE (prompt.study_day - 1) / 7 + 1 END AS number, {counts}
+FROM ({inner}) AS prompt CROSS JOIN (VALUES ('day'), ('week')) AS span (period)
+GROUP BY 1, 2, 3) tally
+JOIN {scope.people} ON participant.id = tally.participant_id"""  # noqa: S608
+    return Source(sql, parameters, f'{CODE}, tally.period COLLATE "C", tally.number')
+
+
+def _audit_columns(scope: Scope) -> Sequence[Column]:
+    return (
+        whole("event_no", "event.id", "Number of the event; a gap is another study's."),
+        instant(scope, "at", "event.at", "When it was written down."),
+        text("door", "event.door", "Where it came from: admin, command, api, phone, task."),
+        text("action", "event.action", "What was done."),
+        text("subject", "event.subject", "To what."),
+        whole(
+            "is_closed",
+            "event.is_closed::int",
+            "1 where it depends on arms.",
+            {"0": "open", "1": "closed"},
+        ),
+    )
+
+
+def _audit_source(scope: Scope) -> Source:
+    where = "event.study_id = %s AND event.at <= %s"
+    return Source(f"ema_auditevent event WHERE {where}", [scope.study.pk, scope.moment], "event.id")
+
+
+AUDIT = Table("audit", "audit event", _audit_columns, _audit_source, lambda _: ("event_no",))
 TABLES = (
-    Table(
-        "prompts",
-        "scheduled prompt, those without an answer included",
-        _prompt_columns,
-        _prompt_source,
-        key=("participant_id", "scheduled_at_utc", "prompt_id"),
-    ),
-    Table(
-        "participants",
-        "participant",
-        _participant_columns,
-        _participant_source,
-        key=("participant_id",),
-    ),
+    PROMPTS,
+    PARTICIPANTS,
     Table(
         "urine",
         "scheduled urine test",
         _urine_columns,
-        _of_participants("ema_urinetest", "urine", f"{CODE}, urine.due_on"),
-        key=("participant_id", "due_on"),
+        _urine_source,
+        lambda scope: ("participant_id", "due_on" if scope.has_dates else "study_day"),
     ),
     Table(
         "coupling",
         "participant with answers",
         _coupling_columns,
-        _of_participants("analytics_coupling", "coupling", CODE),
-        key=("participant_id",),
+        _coupling_source,
+        lambda _: ("participant_id",),
     ),
     *items.TABLES,
+    Table(
+        "compliance",
+        "participant and study day, and participant and study week",
+        _compliance_columns,
+        _compliance_source,
+        lambda _: ("participant_id", "period", "number"),
+    ),
+    HAPPENED,
 )
+
+
+def tables_of(scope: Scope) -> Sequence[Table]:
+    """All tables; the audit trail where arms are shown, and to nobody outside the trial."""
+    return (*TABLES, AUDIT) if scope.with_arms and not scope.deidentify else TABLES

@@ -144,3 +144,66 @@ def test_only_the_files_of_the_snapshot_can_be_had() -> None:
         assert client.get(SNAPSHOTS + path).status_code == 404
     waiting = request_snapshot(study, COMMAND, "unmasked", timezone.now())
     assert client.get(f"{SNAPSHOTS}{waiting.pk}/files/README.md").status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_download_can_be_resumed() -> None:
+    study = make_trial(n=2)
+    client = signed_in(make_user("inv", study, "investigator"))
+    snapshot = built(study)
+    path = f"{SNAPSHOTS}{snapshot.pk}/files/data/prompts.csv"
+    whole = client.get(path)
+    content, etag = b"".join(whole), whole["ETag"]
+    assert etag == f'"{snapshot.files["data/prompts.csv"]["sha256"]}"'
+    assert whole["Accept-Ranges"] == "bytes"
+    for asked, part in (
+        ("bytes=0-9", content[:10]),
+        ("bytes=10-", content[10:]),
+        ("bytes=-7", content[-7:]),
+        (f"bytes=5-{len(content) + 99}", content[5:]),
+    ):
+        got = client.get(path, headers={"Range": asked, "If-Range": etag})
+        assert got.status_code == 206
+        assert b"".join(got) == part
+        assert got["Content-Length"] == str(len(part))
+        start = content.index(part) if asked != "bytes=-7" else len(content) - 7
+        assert got["Content-Range"] == f"bytes {start}-{start + len(part) - 1}/{len(content)}"
+    beyond = client.get(path, headers={"Range": f"bytes={len(content)}-"})
+    assert (beyond.status_code, beyond["Content-Range"]) == (416, f"bytes */{len(content)}")
+    for headers in (
+        {"Range": "bytes=0-9", "If-Range": '"another"'},
+        {"Range": "bytes=0-1,4-5"},
+        {"Range": "lines=1-2"},
+        {"Range": "bytes=9-3"},
+    ):
+        got = client.get(path, headers=headers)
+        assert (got.status_code, b"".join(got)) == (200, content)
+    known = client.get(path, headers={"If-None-Match": f'"x", {etag}'})
+    assert (known.status_code, known.content) == (304, b"")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_snapshot_is_asked_for_by_program() -> None:
+    study = make_trial(masking="double_blind", n=2)
+    client = signed_in(make_user("inv", study, "investigator"))
+    asked = {"formats": ["csv", "ndjson"], "deidentify": "L2", "recipient": "Ghent"}
+    made = client.post(SNAPSHOTS, asked, content_type="application/json")
+    assert made.status_code == 202
+    assert (made.json()["formats"], made.json()["deidentify"]) == (["ndjson"], "L2")
+    again = client.post(SNAPSHOTS, asked, content_type="application/json")
+    assert again.json()["id"] == made.json()["id"]
+    build_snapshot(Snapshot.objects.get())
+    (listed,) = client.get(SNAPSHOTS).json()
+    assert "data/prompts.ndjson" in {file["name"] for file in listed["files"]}
+    for wrong, status in (
+        ({"formats": ["xlsx"]}, 409),
+        ({"masking": "unmasked"}, 404),
+        ({"masking": "half"}, 400),
+        ({"deidentify": "L7"}, 400),
+    ):
+        answer = client.post(SNAPSHOTS, wrong, content_type="application/json")
+        assert answer.status_code == status
+        assert answer["Content-Type"] == "application/problem+json"
+    coordinator = signed_in(make_user("coord", study, "coordinator"))
+    assert coordinator.post(SNAPSHOTS, {}, content_type="application/json").status_code == 404
+    assert Client().post(SNAPSHOTS, {}, content_type="application/json").status_code == 401

@@ -20,7 +20,16 @@ from pytest_django import Settings
 
 from analytics.coupling import estimate_couplings
 from analytics.datasets.building import build_snapshot
-from analytics.datasets.columns import DAY, INSTANT, NUMBER, TEXT, WHOLE, Column, Scope
+from analytics.datasets.columns import (
+    DAY,
+    INSTANT,
+    LOCAL,
+    NUMBER,
+    TEXT,
+    WHOLE,
+    Column,
+    Scope,
+)
 from analytics.datasets.formats import FORMATS
 from analytics.datasets.reading import unguarded
 from analytics.datasets.snapshots import SnapshotRefused, directory_of, request_snapshot
@@ -117,7 +126,7 @@ def expected(package: Path, name: str) -> Iterator[dict[str, Any]]:
 def value_of(cell: str, kind: str) -> Any:
     if cell == "":
         return None
-    if kind == INSTANT:
+    if kind in (INSTANT, LOCAL):
         return datetime.fromisoformat(cell)
     if kind == DAY:
         return date.fromisoformat(cell)
@@ -144,7 +153,7 @@ def rows_of_ndjson(package: Path, name: str) -> list[dict[str, Any]]:
     rows = []
     for line in (package / f"data/{name}.ndjson").read_text().splitlines():
         row = json.loads(line)
-        times = {key for key in row if kinds[key] in (INSTANT, DAY) and row[key] is not None}
+        times = {key for key in row if kinds[key] in (INSTANT, LOCAL, DAY) and row[key] is not None}
         rows.append({k: value_of(v, kinds[k]) if k in times else v for k, v in row.items()})
     return rows
 
@@ -171,7 +180,7 @@ def alike(got: Any, wanted: Any, kind: str) -> bool:
     if wanted is None:
         return bool(got is None or got == "" or got != got)
     if isinstance(wanted, datetime):
-        off = abs(got.replace(tzinfo=UTC) - wanted)
+        off = abs(got.replace(tzinfo=wanted.tzinfo) - wanted)
         return bool(off <= timedelta(microseconds=2 if kind == "sav" else 1))
     return bool(got == wanted)
 
@@ -257,7 +266,7 @@ def as_r_shows(value: Any) -> Any:
     if value is None:
         return ""
     if isinstance(value, datetime):
-        return as_number(f"{value.timestamp():.3f}")
+        return as_number(f"{value.replace(tzinfo=UTC).timestamp():.3f}")
     return as_number(str(value))
 
 

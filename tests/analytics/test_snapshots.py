@@ -21,6 +21,7 @@ from pytest_django import Settings
 
 from analytics.coupling import estimate_couplings
 from analytics.datasets.building import SnapshotFailed, build_next, build_snapshot
+from analytics.datasets.formats import FORMATS
 from analytics.datasets.snapshots import SnapshotRefused, directory_of, request_snapshot
 from analytics.models import Snapshot
 from analytics.tasks import build_snapshots
@@ -156,11 +157,16 @@ def test_participants_urine_and_couplings_have_their_tables() -> None:
     assert float(couplings[0]["slope"]) == kept.slope  # every digit
 
 
-def test_a_masked_snapshot_is_the_same_bytes_after_permuting_the_arms() -> None:
+@pytest.mark.parametrize("level", ["", "L3"])
+def test_a_masked_snapshot_is_the_same_bytes_after_permuting_the_arms(level: str) -> None:
     study = make_trial(masking="double_blind")
     estimate_couplings(timezone.now())
-    snapshot = request_snapshot(study, COMMAND, "masked", timezone.now())
+    UrineTest.objects.create(participant=study.participants.all()[0], due_on=START.date())
+    snapshot = request_snapshot(
+        study, COMMAND, "masked", timezone.now(), formats=list(FORMATS), deidentify=level
+    )
     before = everything(build_snapshot(snapshot).directory)
+    assert len(before) > 50
     shutil.rmtree(directory_of(snapshot))
     spent = list(Allocation.objects.order_by("pk"))
     arms = [slot.arm_id for slot in spent]
@@ -209,7 +215,7 @@ def test_every_column_is_documented_and_every_documented_column_is_there() -> No
         directory = built(make_trial(masking, n=2), masking)
         with (directory / "codebook.csv").open(newline="") as file:
             book = list(csv.DictReader(file))
-        for name in ("prompts", "participants", "urine", "coupling", "responses", "items"):
+        for name in json.loads((directory / "provenance.json").read_text())["rows"]:
             with (directory / "data" / f"{name}.csv").open(newline="") as file:
                 header = next(csv.reader(file))
             assert [line["column"] for line in book if line["table"] == name] == header
@@ -302,6 +308,8 @@ def test_the_hashes_are_those_of_the_files() -> None:
         "coupling": 0,
         "responses": 0,
         "items": 3,
+        "compliance": 8,
+        "events": 2,
     }
     provenance = json.loads((directory / "provenance.json").read_text())
     assert provenance["snapshot"] == str(snapshot.pk)
@@ -370,6 +378,8 @@ def test_the_command_says_where_the_files_are(tmp_path: Path) -> None:
         "coupling: 2 rows",
         "responses: 0 rows",
         "items: 3 rows",
+        "compliance: 8 rows",
+        "events: 2 rows",
         f"SHA-256 of SHA256SUMS: {snapshot.sha256}",
     ]
 

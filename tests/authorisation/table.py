@@ -41,7 +41,7 @@ ROWS: dict[str, Row] = {
     # --- programs of operators -------------------------------------------------------------
     "analysis:comparison": study(GET="statistician", OPTIONS="login"),
     "analysis:outcomes": study(GET="statistician", OPTIONS="login"),
-    "analysis:snapshots": study(GET=PLANNERS, OPTIONS="login"),
+    "analysis:snapshots": study(GET=PLANNERS, POST=PLANNERS, OPTIONS="login"),
     "analysis:snapshot-file": study({"name": "codebook.csv"}, GET=PLANNERS, OPTIONS="login"),
     "study-alerts": study(GET=CARERS, OPTIONS="login"),
     # --- pages of a study ------------------------------------------------------------------

@@ -17,7 +17,7 @@ from analytics.datasets.building import SnapshotFailed, build_snapshot
 from analytics.datasets.draft import Say
 from analytics.datasets.formats import CSV, FORMATS
 from analytics.datasets.snapshots import SnapshotRefused, request_snapshot
-from analytics.models import SnapshotMasking
+from analytics.models import Deidentified, SnapshotMasking
 from ema.audit import COMMAND
 from ema.management.named import study_named
 
@@ -61,15 +61,27 @@ class Command(BaseCommand):
         parser.add_argument("study", metavar="STUDY", help="the study's short name")
         parser.add_argument(
             "--masking",
-            choices=[SnapshotMasking.MASKED.value, SnapshotMasking.UNMASKED.value],
+            choices=SnapshotMasking.values,
             default=SnapshotMasking.MASKED.value,
-            help="unmasked adds the arm of every participant",
+            help="coded adds a label of every participant's arm, unmasked the arm",
         )
         parser.add_argument(
             "--format",
             default=CSV,
             metavar="NAMES",
             help=f"with commas: csv (always), {', '.join(FORMATS)}",
+        )
+        parser.add_argument(
+            "--deidentify",
+            choices=[level for level in Deidentified.values if level],
+            default=Deidentified.NONE.value,
+            help="L1 own pseudonyms, L2 also dates moved by weeks, L3 study days and times only",
+        )
+        parser.add_argument(
+            "--recipient",
+            default="",
+            metavar="NAME",
+            help="for whom it is de-identified: the same has the same pseudonyms again",
         )
         parser.add_argument("--out", type=Path, metavar="DIR", help="also copy the package there")
 
@@ -78,7 +90,13 @@ class Command(BaseCommand):
         estimate_couplings(now)  # so that it needs no worker and misses nothing
         try:
             snapshot = request_snapshot(
-                study, COMMAND, options["masking"], now, formats=options["format"].split(",")
+                study,
+                COMMAND,
+                options["masking"],
+                now,
+                formats=options["format"].split(","),
+                deidentify=options["deidentify"],
+                recipient=options["recipient"],
             )
             with written() as say:
                 package = build_snapshot(snapshot, say)
@@ -96,4 +114,6 @@ class Command(BaseCommand):
         self.stdout.write(f"Files: {place}")
         for table, rows in package.row_counts.items():
             self.stdout.write(f"{table}: {rows} rows")
+        for warning in package.warnings:
+            self.stdout.write(f"Warning: {warning}")
         self.stdout.write(f"SHA-256 of SHA256SUMS: {package.sha256}")
