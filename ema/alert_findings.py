@@ -69,21 +69,47 @@ class Arrived(NamedTuple):
         )
 
 
-def arrived(rule: AlertRule) -> Iterator[Arrived]:
-    """Responses of the study since the rule was last looked at, and a little before."""
-    since = (rule.watched_until or rule.active_since) - LATE_COMMITS  # type: ignore[operator]
-    new = Response.objects.filter(
-        participant__study=rule.study_id,
-        received_at__gt=since,
-        received_at__gte=rule.active_since,
-    ).order_by("received_at")
+class Window(NamedTuple):
+    """Responses that arrived after `since` and not after `until` (none: whatever there is)."""
+
+    since: datetime
+    until: datetime | None
+
+
+def windows(rule: AlertRule) -> Iterator[Window]:
+    """What a rule has not looked at, and a little before, in parts of a few responses.
+
+    So what a long outage leaves is worked off by several runs, each going on where one ended.
+    """
+    assert rule.active_since  # noqa: S101 - only rules that are switched on are looked at
+    since = (rule.watched_until or rule.active_since) - LATE_COMMITS
+    since = max(since, rule.active_since - timedelta(microseconds=1))
+    while True:
+        later = _since(rule, since).values_list("received_at", flat=True)
+        until = next(iter(later[CHUNK - 1 : CHUNK]), None)
+        yield Window(since, until)
+        if until is None:
+            return
+        since = until
+
+
+def _since(rule: AlertRule, since: datetime) -> QuerySet[Response]:
+    new = Response.objects.filter(participant__study=rule.study_id, received_at__gt=since)
+    return new.order_by("received_at")
+
+
+def arrived(rule: AlertRule, window: Window) -> Iterator[Arrived]:
+    """Responses of the study in this window."""
+    new = _since(rule, window.since)
+    if window.until:
+        new = new.filter(received_at__lte=window.until)
     for row in new.values_list(*Arrived._fields).iterator(chunk_size=CHUNK):
         yield Arrived(*row)
 
 
-def answers(rule: AlertRule, now: datetime) -> Iterator[Finding]:
+def answers(rule: AlertRule, window: Window) -> Iterator[Finding]:
     """Answers that are what the rule looks for."""
-    for each in arrived(rule):
+    for each in arrived(rule, window):
         met = [v for v in each.values(rule.item) if meets(rule.operator, rule.value, v)]
         if met:
             yield each.found(f"{rule.item}: {in_words(met[0])[:SHOWN]}")
@@ -107,11 +133,13 @@ GROUP BY fresh.id HAVING count(stated.value) >= %s
 """
 
 
-def changes(rule: AlertRule, now: datetime) -> Iterator[Finding]:
+def changes(rule: AlertRule, window: Window) -> Iterator[Finding]:
     """Answers that leave the mean of what the participant answered before, by the rule's SD."""
     whole = alert_rules.item_range(alert_rules.published_items(rule.study).get(rule.item, []))
     floor = (whole or 0.0) * SMALLEST_SHARE
-    numeric = (each for each in arrived(rule) if any(map(is_number, each.values(rule.item))))
+    numeric = (
+        each for each in arrived(rule, window) if any(map(is_number, each.values(rule.item)))
+    )
     while new := {each.id: each for each in islice(numeric, CHUNK)}:
         for key, own in _spreads(list(new), rule).items():
             value = next(filter(is_number, new[key].values(rule.item)))
@@ -212,10 +240,10 @@ def _last(rows: QuerySet[Any]) -> dict[int, datetime]:
     return dict(rows.values_list("device").annotate(at=Max("received_at")))
 
 
-def clocks(rule: AlertRule, now: datetime) -> Iterator[Finding]:
+def clocks(rule: AlertRule, window: Window) -> Iterator[Finding]:
     """Phones whose clock was further off than the rule allows; one alert for each day."""
     most = timedelta(minutes=float(rule.amount or 0))
-    for each in arrived(rule):
+    for each in arrived(rule, window):
         off = each.completed_at - each.completed_at_corrected
         if abs(off) > most:
             minutes, side = abs(off) / timedelta(minutes=1), "ahead" if off > most else "behind"
@@ -227,11 +255,12 @@ def _utc(at: datetime) -> str:
     return f"{at:%Y-%m-%d %H:%M} UTC"
 
 
-FINDERS: dict[str, Callable[[AlertRule, datetime], Iterator[Finding]]] = {
+ON_ARRIVAL: dict[str, Callable[[AlertRule, Window], Iterator[Finding]]] = {
     RuleKind.ANSWER: answers,
     RuleKind.CHANGE: changes,
-    RuleKind.MISSED: missed,
-    RuleKind.SILENT: silent,
     RuleKind.CLOCK: clocks,
 }
-ON_ARRIVAL = (RuleKind.ANSWER, RuleKind.CHANGE, RuleKind.CLOCK)
+ON_THE_WHOLE: dict[str, Callable[[AlertRule, datetime], Iterator[Finding]]] = {
+    RuleKind.MISSED: missed,
+    RuleKind.SILENT: silent,
+}

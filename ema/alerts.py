@@ -5,7 +5,7 @@ once make one alert of an occasion, and an outage leaves what arrived meanwhile 
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import islice
 
@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Q
 
 from ema import audit, heartbeat
-from ema.alert_findings import FINDERS, ON_ARRIVAL, Finding
+from ema.alert_findings import ON_ARRIVAL, ON_THE_WHOLE, Finding, windows
 from ema.audit import Actor
 from ema.models import Alert, AlertNote, AlertRule
 from ema.models.alert import Action
@@ -57,11 +57,27 @@ def _is_due(rule: AlertRule, now: datetime) -> bool:
 
 def look_at(rule: AlertRule, now: datetime) -> int:
     """Raise what one rule finds; how many alerts are new."""
-    findings, raised = FINDERS[rule.kind](rule, now), 0
+    if rule.kind in ON_THE_WHOLE:
+        raised = _raise_all(rule, ON_THE_WHOLE[rule.kind](rule, now), now)
+        _watched(rule, now)
+        return raised
+    raised = 0
+    for window in windows(rule):
+        raised += _raise_all(rule, ON_ARRIVAL[rule.kind](rule, window), now)
+        _watched(rule, window.until or now)
+    return raised
+
+
+def _watched(rule: AlertRule, until: datetime) -> None:
+    """Go on from here next time; never back, and not where somebody switched the rule anew."""
+    standing = AlertRule.objects.filter(pk=rule.pk, active_since=rule.active_since)
+    standing.filter(Q(watched_until=None) | Q(watched_until__lt=until)).update(watched_until=until)
+
+
+def _raise_all(rule: AlertRule, findings: Iterator[Finding], now: datetime) -> int:
+    raised = 0
     while some := list(islice(findings, AT_ONCE)):
         raised += _raise(rule, some, now)
-    standing = AlertRule.objects.filter(pk=rule.pk, active_since=rule.active_since)
-    standing.filter(Q(watched_until=None) | Q(watched_until__lt=now)).update(watched_until=now)
     return raised
 
 

@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 from django.db import connection
 from django.utils import timezone
 
-from ema import alerts, audit, responses
+from ema import alert_findings, alerts, audit, responses
 from ema.audit import Actor
 from ema.models import (
     Alert,
@@ -132,6 +132,22 @@ def test_what_arrived_during_an_outage_is_found_afterwards(
     rule.refresh_from_db()
     assert rule.watched_until is not None
     assert rule.watched_until > timezone.now() - HOUR
+
+
+def test_what_a_long_outage_left_is_worked_off_in_parts_that_are_kept(
+    study: Study, person: Participant, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alert_findings, "CHUNK", 3)
+    begun = timezone.now() - DAY
+    for kind in ({}, CHANGE, {"kind": "clock", "amount": 10}):
+        add_rule(study, **kind, since=begun)
+    arrivals = [begun + number * HOUR for number in range(8)]
+    for number, at in enumerate(arrivals):
+        an_answer(person, craving=90 + number, received_at=at, at=at)
+    rule = AlertRule.objects.get(kind="answer")
+    parts = list(alert_findings.windows(rule))
+    assert [part.until for part in parts] == [arrivals[2], arrivals[5], None]
+    assert look() == [f"craving: {90 + number}" for number in range(8)]
 
 
 def test_what_arrived_before_a_rule_was_switched_on_raises_nothing(
