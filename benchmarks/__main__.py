@@ -24,6 +24,7 @@ SUBJECTS = {
     "ingest": "responses through the HTTP door, against one prepared INSERT of the same rows",
     "model": "the mixed model from moments, beside lme4 and statsmodels: 6 minutes",
     "comparison": "the page of a comparison and its report, against one bare aggregate of answers",
+    "console": "the coordinator's pages of a thousand participants, against one bare aggregate",
     "calibration": "how often each method finds a difference, in simulated trials: 4 minutes",
     "dispatch": "prompts that fall due while senders are killed and Redis is flushed: 4 minutes",
 }

@@ -26,10 +26,10 @@ SEED_SIZED = 118
 # Answers lean on stress with an own slope, less under treatment, and stay on the scale.
 FILL = """
 INSERT INTO ema_prompt (participant_id, phase_id, questionnaire_id, study_on, study_day, ordinal,
-    due_at, expires_at, zone, tzdata, gap_relaxed, planned_at, answered_at, cancel_reason,
-    undelivered)
+    due_at, expires_at, zone, tzdata, gap_relaxed, planned_at, sent_at, answered_at,
+    cancel_reason, undelivered)
 SELECT p.id, phase.id, phase.questionnaire_id, %(begun)s::date + day, day + 1, ordinal,
-    at, at + interval '30 minutes', p.zone, '', false, %(begun)s, at, '', ''
+    at, at + interval '30 minutes', p.zone, '', false, %(begun)s, at, at, '', ''
 FROM ema_participant p JOIN ema_phase phase ON phase.study_id = p.study_id,
     generate_series(0, %(days)s - 1) AS day, generate_series(1, %(per_day)s) AS ordinal,
     LATERAL (SELECT %(begun)s + day * interval '1 day' + ordinal * interval '3 hours') AS due (at)
@@ -84,7 +84,7 @@ def _figures(study: Study, people: int, repeats: int) -> Iterator[Figure]:
     rows = people * DAYS * PROMPTS_PER_DAY
     for what, look in looked.items():
         pairs = [
-            (seconds(look) * 1e3, seconds(lambda: _aggregate(study)) * 1e3)
+            (seconds(look) * 1e3, seconds(lambda: aggregate(study)) * 1e3)
             for _ in range(repeats + 1)
         ]
         values, limits = zip(*pairs[1:], strict=True)
@@ -160,7 +160,7 @@ def _anew(page: Callable[[], object]) -> None:
     page()
 
 
-def _aggregate(study: Study) -> None:
+def aggregate(study: Study) -> None:
     with connection.cursor() as cursor:
         cursor.execute(AGGREGATE, [study.pk])
         cursor.fetchall()

@@ -7,6 +7,9 @@ from ema.pages import StudyPage
 
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 PAGES: list[StudyPage] = [
+    StudyPage("Today", "console:today", READERS, "Care"),
+    StudyPage("Participants", "console:participants", READERS, "Care"),
+    StudyPage("Compliance", "console:compliance", READERS, "Care"),
     StudyPage("Safety alerts", "console:alerts", CARERS, "Care", waiting=open_alerts),
     StudyPage("Screening log", "console:screening", COORDINATORS, "Care"),
     StudyPage("Enrol", "console:enrol", COORDINATORS, "Care"),

@@ -2,13 +2,31 @@
 
 from django.urls import URLPattern, URLResolver, include, path
 
-from console import alerts, allocation, audit, enrol, urine
+from console import (
+    alerts,
+    allocation,
+    audit,
+    compliance,
+    enrol,
+    roster,
+    timeline,
+    today,
+    urine,
+)
 
 app_name = "console"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("console.trial_urls")),
     path("<slug:slug>/urine/", urine.calendar, name="urine"),
     path("<slug:slug>/urine/calendar.csv", urine.calendar_file, name="urine-file"),
+    path("<slug:slug>/today/", today.today, name="today"),
+    path("<slug:slug>/participants/", roster.participants, name="participants"),
+    path("<slug:slug>/participants/participants.csv", roster.roster_file, name="roster-file"),
+    path("<slug:slug>/participants/of/<str:code>/", timeline.timeline, name="timeline"),
+    path("<slug:slug>/compliance/", compliance.heat_map, name="compliance"),
+    path(
+        "<slug:slug>/compliance/days.<slug:kind>", compliance.heat_map_file, name="compliance-file"
+    ),
     path("<slug:slug>/allocation/", allocation.everybody, name="allocation"),
     path("<slug:slug>/allocation/lists/", allocation.lists, name="allocation-lists"),
     path("<slug:slug>/allocation/of/<str:code>/", allocation.one, name="allocate"),

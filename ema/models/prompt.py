@@ -93,6 +93,7 @@ class Prompt(models.Model):
         # No index names answered_at, shown_at and the like, and pages are left half empty
         # (migration 0011): then what a phone reports moves no row and touches no index.
         indexes = [
+            models.Index(fields=["due_at"], name="prompts_by_time"),
             models.Index(
                 fields=["due_at"],
                 condition=Q(cancelled_at=None, armed_at=None, sent_at=None, undelivered=""),

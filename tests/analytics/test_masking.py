@@ -144,6 +144,7 @@ def starts(study: Study) -> list[str]:
     found = ["/admin/", "/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"]
     found += [f"/studies/relief/comparison/figures/{n}" for n in ("slopes.svg", "levels.csv")]
     found += ["/studies/relief/ledger/", "/studies/relief/plans/", "/studies/relief/plans/write/"]
+    found += [f"/studies/relief/{name}/" for name in ("today", "participants", "compliance")]
     found += ["/studies/relief/phones/", "/studies/relief/outcomes/", "/studies/relief/enrol/"]
     found += [f"/studies/relief/flow/{n}" for n in ("", "flow.svg", "flow.csv")]
     found += [f"/studies/relief/enrol/P00/{page}/" for page in ("code", "hours")]

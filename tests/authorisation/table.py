@@ -84,6 +84,12 @@ ROWS: dict[str, Row] = {
     "console:enrol": study(GET="coordinator", POST="coordinator"),
     "console:new-code": site(GET="coordinator", POST="coordinator"),
     "console:waking-hours": site(GET="coordinator", POST="coordinator"),
+    "console:today": study(GET=READERS),
+    "console:participants": study(GET=READERS),
+    "console:roster-file": study(GET=READERS),
+    "console:timeline": site(GET=READERS, POST="coordinator"),
+    "console:compliance": study(GET=READERS),
+    "console:compliance-file": study({"kind": "csv"}, GET=READERS),
     # --- the admin -------------------------------------------------------------------------
     "admin:login": anywhere(GET="everyone", POST="everyone", PUT="everyone"),
     "admin:logout": anywhere(POST="operator", OPTIONS="operator"),
