@@ -52,9 +52,10 @@ KINDS = {"svg": "image/svg+xml", "csv": "text/csv; charset=utf-8"}
 def studies(request: HttpRequest) -> HttpResponse:
     mine = [
         {"study": study, "page_groups": pages_of(study, request.user)}
-        for study in access.studies_for(request.user)
+        for study in access.studies_for(request.user) | access.studies_set_up_by(request.user)
     ]
-    return _page(request, "studies", "Studies", studies=mine)
+    sets_up = request.user.is_superuser
+    return _page(request, "studies", "Studies", studies=mine, sets_up=sets_up)
 
 
 @require_GET

@@ -56,6 +56,8 @@ def _lower(groups: Sequence[Group], y: int) -> tuple[list[str], int]:
         last = [f"Analysed: {group.analysed}"]
         if len(groups) > 1:
             first.insert(0, group.name)
+        if number:  # a branch of the line that comes from above
+            parts.append(_down(left + width // 2, y - GAP // 2, y))
         place = y
         for lines in (first, lost, last):
             parts.append(_box(left, place, width, lines))
@@ -63,6 +65,9 @@ def _lower(groups: Sequence[Group], y: int) -> tuple[list[str], int]:
             if lines is not last:
                 parts.append(_down(left + width // 2, place - GAP, place))
         height = place - GAP
+    last_middle = LEFT + (len(groups) - 1) * (width + EDGE) + width // 2
+    branch = f"M{LEFT + BOX // 2} {y - GAP // 2}H{last_middle}"
+    parts.append(f'<path d="{branch}" fill="none" stroke="currentColor"/>')
     return parts, height + EDGE
 
 

@@ -3,7 +3,7 @@
 from console.alerts import open_alerts
 from ema.access import CARERS, READERS, TRAIL_READERS
 from ema.models.study import Role
-from ema.pages import StudyPage
+from ema.pages import ADMINISTRATORS, StudyPage
 
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 PAGES: list[StudyPage] = [
@@ -16,5 +16,7 @@ PAGES: list[StudyPage] = [
     StudyPage("Urine calendar", "console:urine", READERS, "Care"),
     StudyPage("Flow of participants", "console:flow", READERS, "Trial"),
     StudyPage("Allocation", "console:allocation", COORDINATORS, "Care"),
+    StudyPage("Set-up", "console:set-up", ADMINISTRATORS, "Trial"),
+    StudyPage("Allocation lists", "console:allocation-lists", ADMINISTRATORS, "Trial"),
     StudyPage("Audit trail", "console:audit", TRAIL_READERS, "Data"),
 ]

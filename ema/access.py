@@ -72,6 +72,26 @@ def access_study(*, user: User, slug: str, roles: AbstractSet[str]) -> Study:
     return study
 
 
+def refuse_all_but_administrators(user: User) -> None:
+    """Raise NoAccess: only administrators set up studies. They see no participants."""
+    if not (user.is_active and getattr(user, "is_superuser", False)):
+        raise NoAccess("Only an administrator sets up studies.")
+
+
+def access_set_up(*, user: User, slug: str) -> Study:
+    """A study to set up, for an administrator; others cannot tell it from an unknown one."""
+    found = studies_set_up_by(user).filter(slug=slug).first()
+    if found is None:
+        raise NoAccess(f"There is no study {slug!r} of which you are administrator.")
+    return found
+
+
+def studies_set_up_by(user: User) -> QuerySet[Study]:
+    """All of them, for administrators; nobody else sets up any."""
+    may = user.is_active and getattr(user, "is_superuser", False)
+    return Study.objects.all() if may else Study.objects.none()
+
+
 def access_comparison(*, user: User, slug: str) -> Study:
     """The study whose arms this user may compare: the closed role while arms are hidden."""
     study = access_study(user=user, slug=slug, roles=COMPARERS)

@@ -22,6 +22,10 @@ GROUPS = ("Care", "Trial", "Results", "Data")
 """What pages are about, in the order they are offered in: people, the study, arms, files."""
 
 
+ADMINISTRATORS = frozenset({"administrator"})
+"""Stands beside roles where a page is offered to those who set up studies: they hold none."""
+
+
 class StudyPage(NamedTuple):
     """A page about one study, by the name of its address, and the roles that may open it.
 
@@ -81,6 +85,8 @@ def answer_page(
 def pages_of(study: Study, user: User, *, here: str = "") -> list[LinkGroup]:
     """The pages of a study that this user may open, by group; `here` is the one being shown."""
     held = access.roles_in(user=user, study=study)
+    if access.studies_set_up_by(user).exists():
+        held |= ADMINISTRATORS
     may_compare = access.may_compare(study=study, held=held)
     found = [LinkGroup(group, []) for group in GROUPS]
     for page in STUDY_PAGES:

@@ -101,24 +101,44 @@ def _other_decimals(version: QuestionnaireVersion) -> list[str]:
     ]
 
 
+def start_problems(study: Study, now: datetime) -> dict[str, list[str]]:
+    """Every reason, in words, why a study cannot start, by what it is about."""
+    has_site = Site.objects.filter(study=study).exists()
+    found: dict[str, list[str]] = {
+        "sites": [] if has_site else ["It needs a site."],
+        "phases": [],
+        "questionnaire": [],
+    }
+    planned = list(Phase.objects.filter(study=study).select_related("questionnaire", "study"))
+    if not planned:
+        found["phases"].append("It needs a phase.")
+    for phase in planned:
+        if phase.questionnaire.published_at is None:
+            said = f"Phase {phase} uses {phase.questionnaire}, which is not published."
+            found["questionnaire"].append(said)
+        wrong = phases.problems(phase, now)
+        found["phases"] += [f"Phase {phase}: {problem}" for problem in wrong]
+    return found
+
+
+@transaction.atomic
+def add_site(*, site: Site, actor: Actor) -> None:
+    """Save a new site, and write it down."""
+    site.save()
+    audit.record(
+        actor=actor,
+        action="site.added",
+        subject=f"site {site}",
+        study=site.study,
+        after={"title": site.title, "zone": site.zone},
+    )
+
+
 @transaction.atomic
 def start(*, study: Study, now: datetime, actor: Actor) -> None:
-    """Begin: commit to the seed of the schedule in the audit trail."""
-    missing = [
-        what
-        for what, there in {
-            "a site": Site.objects.filter(study=study).exists(),
-            "a phase": Phase.objects.filter(study=study).exists(),
-        }.items()
-        if not there
-    ]
-    if missing:
-        raise NotReady(f"Study {study} needs {' and '.join(missing)} before it can start.")
-    for phase in Phase.objects.filter(study=study).select_related("questionnaire", "study"):
-        if phase.questionnaire.published_at is None:
-            raise NotReady(f"Phase {phase} uses {phase.questionnaire}, which is not published.")
-        for problem in phases.problems(phase, now):
-            raise NotReady(f"Phase {phase}: {problem}")
+    """Begin: commit to the seed of the schedule in the audit trail. Raises NotReady."""
+    if problems := [each for found in start_problems(study, now).values() for each in found]:
+        raise NotReady(f"Study {study} cannot start. {' '.join(problems)}")
     if not Study.objects.filter(pk=study.pk, started_at=None).update(started_at=now):
         raise NotReady(f"Study {study} has started already.")
     study.started_at = now

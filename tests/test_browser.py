@@ -31,6 +31,8 @@ AT_LEAST = {
         "admin:ema_participant_add",
         "admin:ema_quarantine_changelist",
         "console:enrol",
+        "console:flow",
+        "console:screening",
         "console:new-code",
         "console:waking-hours",
     },
@@ -47,6 +49,8 @@ AT_LEAST = {
     "administrator": {
         "admin:ema_study_change",
         "console:allocation-lists",
+        "console:new-study",
+        "console:set-up",
         "admin:auth_user_add",
         "admin:ema_questionnaireversion_import",
         *(f"admin:ema_questionnaireversion_{name}" for name in ("preview", "copy")),

@@ -146,6 +146,7 @@ def starts(study: Study) -> list[str]:
     found += ["/studies/relief/ledger/", "/studies/relief/plans/", "/studies/relief/plans/write/"]
     found += [f"/studies/relief/{name}/" for name in ("today", "participants", "compliance")]
     found += ["/studies/relief/phones/", "/studies/relief/outcomes/", "/studies/relief/enrol/"]
+    found += ["/studies/new/", "/studies/relief/setup/", "/studies/relief/screening/"]
     found += [f"/studies/relief/flow/{n}" for n in ("", "flow.svg", "flow.csv")]
     found += [f"/studies/relief/enrol/P00/{page}/" for page in ("code", "hours")]
     found += ["/studies/relief/outcomes/lapse.svg", "/studies/relief/outcomes/relapse.csv"]

@@ -170,7 +170,7 @@ def test_an_administrator_sets_up_a_study_and_starts_it() -> None:
     study = Study.objects.create(slug="new", title="New")
     start = {"action": "start", "_selected_action": [study.pk]}
     said = page(client.post("/admin/ema/study/", start, follow=True))
-    assert "Study new needs a site and a phase before it can start." in said
+    assert "Study new cannot start. It needs a site. It needs a phase." in said
     Site.objects.create(study=study, code="S1", title="Site")
     Arm.objects.create(study=study, key="placebo", is_reference=True)
     questionnaire = Questionnaire.objects.create(study=study, key="hourly", title="Hourly")
