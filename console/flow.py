@@ -17,6 +17,7 @@ from console.flow_chart import chart
 from console.flow_counts import Flow, count, rows
 from console.study_pages import COORDINATORS
 from ema import access, screenings
+from ema.arm_labels import names_shown
 from ema.audit import Actor
 from ema.models import Screening, Site, Study
 from ema.models.screening import Outcome
@@ -144,7 +145,7 @@ def _flow(request: HttpRequest, slug: str) -> tuple[Study, Flow]:
         screenings=Screening.objects.filter(study=study, site__in=sites),
         people=access.participants_for(request.user).filter(study=study),
         now=timezone.now(),
-        by_arm=access.may_compare(study=study, held=held),
+        arms=names_shown(study) if access.may_compare(study=study, held=held) else None,
     )
     return study, flow
 

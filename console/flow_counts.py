@@ -1,7 +1,7 @@
 """How many were screened, excluded, enrolled, randomised, lost and analysed."""
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
@@ -49,21 +49,22 @@ def count(
     screenings: QuerySet[Screening],
     people: QuerySet[Participant],
     now: datetime,
-    by_arm: bool,
+    arms: Mapping[str, str] | None,
 ) -> Flow:
-    """The flow of these people. Arms are read only where `by_arm`."""
+    """The flow of these people. Arms are read only where `arms` says what they are called."""
     outcomes = Counter(screenings.values_list("outcome", "reason"))
     eligible = outcomes.pop((Outcome.ELIGIBLE, ""), 0)
     members = dict(people.values_list("pk", "withdrawn_at"))
     withdrew = {key for key, at in members.items() if at}
     allocated = Allocation.objects.filter(participant__in=people)
-    names = dict(allocated.values_list("participant_id", "arm__key")) if by_arm else {}
+    keys = allocated.values_list("participant_id", "arm__key") if arms else ()
+    names = {person: arms[key] for person, key in keys} if arms else {}
     randomised = set(allocated.values_list("participant_id", flat=True))
     silent = _silent(people, now) - withdrew
     estimated = Coupling.objects.filter(participant__in=people, slope__isnull=False)
     analysed = set(estimated.values_list("participant_id", flat=True))
-    arms = sorted(set(names.values()))
-    groups = {arm: {key for key in randomised if names[key] == arm} for arm in arms}
+    called = sorted(set(names.values()))
+    groups = {arm: {key for key in randomised if names[key] == arm} for arm in called}
     return Flow(
         screened=eligible + outcomes.total(),
         excluded=_reasons(outcomes),

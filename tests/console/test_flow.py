@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from analytics.coupling import estimate_couplings
 from console.flow_counts import Flow, count, rows
+from ema.arm_labels import give_labels, names_shown
 from ema.models import AuditEvent, Participant, Screening, Site, Study
 from tests.analytics.answers import DAY, START, add_participant, make_trial
 from tests.ema.test_admin import page, sign_in
@@ -47,7 +48,7 @@ def counted(study: Study, *, by_arm: bool = False, days: float = 0.0) -> Flow:
         screenings=Screening.objects.filter(study=study),
         people=study.participants.all(),
         now=START + timedelta(days=days) if days else timezone.now(),
-        by_arm=by_arm,
+        arms=names_shown(study) if by_arm else None,
     )
 
 
@@ -149,3 +150,10 @@ def test_the_figure_is_a_drawing_that_can_be_read_aloud(study: Study) -> None:
 
 def test_numbers_that_do_not_add_up_are_said(cora: Client) -> None:
     assert "has 0 eligible, but 9 are enrolled" in page(cora.get(FLOW))
+
+
+def test_where_arms_are_coded_the_flow_has_codes(study: Study) -> None:
+    give_labels(study)
+    Study.objects.filter(pk=study.pk).update(closed_labels="coded")
+    study.refresh_from_db()
+    assert [group.name for group in counted(study, by_arm=True).groups] == ["A", "B"]
