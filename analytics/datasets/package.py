@@ -15,7 +15,7 @@ from typing import Any
 
 from django.db import connection, transaction
 
-from analytics.datasets import formats, metadata
+from analytics.datasets import cremas, formats, metadata
 from analytics.datasets.about import About
 from analytics.datasets.changes import changelog
 from analytics.datasets.columns import Scope, Table
@@ -40,6 +40,7 @@ Study `{slug}`; {masking}; {released}. Moment {moment}.
   is new since the snapshot before, `provenance.json` what the files were made from; `SHA256SUMS`
   holds their hashes: `sha256sum --check SHA256SUMS`.
 - `read.py` and `read.R` load every table with its types and fit the coupling comparison again.
+- `CREMAS.md` has the numbers that reports of such studies give: prompts, compliance, attrition.
 - For programs: `datapackage.json` (Frictionless), `dataset_description.json` (Psych-DS),
   `openesm_metadata.json`.
 - CSV in UTF-8 without a byte order mark; decimals take a point; a missing value is an empty cell.
@@ -128,7 +129,7 @@ def _fill(draft: Draft, job: Job) -> None:
         )
         cursor.execute("SET LOCAL jit = off")
         cursor.execute("SET LOCAL work_mem = '64MB'")  # rows are sorted
-        tables = [_copy(cursor, draft, scope, table) for table in tables_of(scope)]
+        tables = [copy_table(cursor, draft, scope, table) for table in tables_of(scope)]
         where_from = provenance(scope, job.identity, tables)
         where_from["warnings"] = warnings_of(tables) if scope.deidentify else []
         reference = reference_arm(scope)
@@ -147,6 +148,7 @@ def _fill(draft: Draft, job: Job) -> None:
     draft.text("datapackage.json", metadata.data_package(tables, draft.files, about))
     draft.text("dataset_description.json", metadata.dataset_description(tables, about))
     draft.text("openesm_metadata.json", metadata.open_esm(tables, about))
+    draft.text("CREMAS.md", cremas.report(tables))
     draft.text("CHANGELOG.md", changelog(tables, job.before))
     draft.write("read.py", [python_script()])
     draft.write("read.R", [r_script(tables, reference)])
@@ -156,7 +158,7 @@ def _fill(draft: Draft, job: Job) -> None:
     draft.sync()
 
 
-def _copy(cursor: Any, draft: Draft, scope: Scope, table: Table) -> Written:
+def copy_table(cursor: Any, draft: Draft, scope: Scope, table: Table) -> Written:
     """Stream one table to its file."""
     select, parameters = table.select(scope)
     statement = f"COPY ({select}) TO STDOUT WITH (FORMAT csv, HEADER, ENCODING 'UTF8')"

@@ -22,7 +22,7 @@ from analytics.models import Snapshot
 from analytics.whole_comparison import compare_whole
 from ema.audit import COMMAND
 from ema.models import Participant, Prompt, Study, UrineTest
-from tests.analytics.answers import add_participant, add_prompt, answer, make_trial, respond
+from tests.analytics.answers import START, add_participant, add_prompt, answer, make_trial, respond
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAMES = [table.name for table in TABLES]
@@ -195,3 +195,20 @@ def test_drafts_of_killed_processes_are_cleared_away() -> None:
     build_snapshot(snapshot)
     assert [path.name for path in place.parent.iterdir()] == [place.name]
     assert Participant.objects.count() == Snapshot.objects.get().row_counts["participants"]
+
+
+def test_the_reporting_numbers_are_those_of_the_prompts() -> None:
+    study = a_study()
+    leaver = study.participants.get(code="P01")
+    leaver.withdrawn_at = START + timedelta(days=9)
+    leaver.save()
+    told = (built(study) / "CREMAS.md").read_text()
+    assert "| all | 100 | 100 | 98 | 97 | 0 | 97.0 % |" in told  # 8 × 12, and one of four in time
+    assert "| 1 | 100 | 100 | 98 | 97 | 0 | 97.0 % |" in told
+    assert "| 09:00 | 25 | 25 | 25 | 25 | 0 | 100.0 % |" in told
+    assert "| 12:00 | 25 | 25 | 25 | 24 | 0 | 96.0 % |" in told
+    assert "Median 120 s, quartiles 120 s and 120 s, of 97 answers" in told
+    assert "9 enrolled, 1 withdrew." in told
+    assert "- by the end of week 2: 1 had withdrawn, 8 were in" in told
+    assert "stress" not in told
+    assert "placebo" not in told

@@ -170,7 +170,7 @@ def test_an_investigator_requests_a_masked_snapshot_and_finds_its_files() -> Non
     assert snapshot.sha256 in page
     assert "prompts: 24 rows" in words(page)
     links = re.findall(r'href="(/api/[^"]+)"', page)
-    assert len(links) == len(Snapshot.objects.get().files) == 19
+    assert len(links) == len(Snapshot.objects.get().files) == 20
     assert all(client.get(link).status_code == 200 for link in links)
 
 
