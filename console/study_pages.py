@@ -1,10 +1,11 @@
 """The pages of this package that every study has, and who may open them."""
 
 from console.alerts import open_alerts
-from ema.access import CARERS, READERS, TRAIL_READERS
+from ema.access import CARERS, READERS, TRAIL_READERS, UNBLINDERS
 from ema.models.study import Role
 from ema.pages import ADMINISTRATORS, StudyPage
 
+PHARMACISTS = frozenset({Role.PHARMACIST.value})
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 PAGES: list[StudyPage] = [
     StudyPage("Today", "console:today", READERS, "Care"),
@@ -18,5 +19,7 @@ PAGES: list[StudyPage] = [
     StudyPage("Allocation", "console:allocation", COORDINATORS, "Care"),
     StudyPage("Set-up", "console:set-up", ADMINISTRATORS, "Trial"),
     StudyPage("Allocation lists", "console:allocation-lists", ADMINISTRATORS, "Trial"),
+    StudyPage("Emergency unblinding", "console:unblind", PHARMACISTS, "Care"),
+    StudyPage("Unblind the study", "console:unblind-study", UNBLINDERS, "Results"),
     StudyPage("Audit trail", "console:audit", TRAIL_READERS, "Data"),
 ]

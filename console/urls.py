@@ -11,6 +11,7 @@ from console import (
     roster,
     timeline,
     today,
+    unblinding,
     urine,
 )
 
@@ -45,6 +46,8 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("<slug:slug>/audit/changes/", audit.changes, name="audit-changes"),
     path("<slug:slug>/audit/events/<int:audit_event>/", audit.event, name="audit-event"),
     path("<slug:slug>/audit/files/<slug:of>.<slug:file_format>", audit.download, name="audit-file"),
+    path("<slug:slug>/unblinding/", unblinding.one, name="unblind"),
+    path("<slug:slug>/unblinding/study/", unblinding.whole, name="unblind-study"),
     path("<slug:slug>/enrol/", enrol.enrol, name="enrol"),
     path("<slug:slug>/enrol/<str:code>/code/", enrol.new_code, name="new-code"),
     path("<slug:slug>/enrol/<str:code>/hours/", enrol.waking_hours, name="waking-hours"),

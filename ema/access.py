@@ -30,6 +30,8 @@ from ema.models.study import Masking, Role
 
 User = AbstractBaseUser | AnonymousUser
 CLOSED = frozenset({Role.STATISTICIAN.value})
+UNBLINDERS = CLOSED | {Role.PHARMACIST.value}
+"""Who may break a study's blind, two of them together."""
 COMPARERS = CLOSED | {Role.INVESTIGATOR.value}
 
 READERS = frozenset({Role.COORDINATOR.value, Role.INVESTIGATOR.value, Role.STATISTICIAN.value})
@@ -103,6 +105,29 @@ def access_comparison(*, user: User, slug: str) -> Study:
 def may_compare(*, study: Study, held: AbstractSet[str]) -> bool:
     """Whether somebody with these roles may see this study's arms compared."""
     return bool(held & (CLOSED if study.arms_are_hidden else COMPARERS))
+
+
+def participant_to_unblind(*, user: User, study: Study, code: str) -> Participant:
+    """The participant whose arm this pharmacist may learn, at their site; or NoAccess."""
+    sites = sites_for(user, Role.PHARMACIST.value)
+    found = Participant.objects.filter(study=study, site__in=sites, code=code)
+    if (participant := found.select_related("study", "site").first()) is None:
+        raise NoAccess(f"There is no participant {code!r} where you are pharmacist.")
+    return participant
+
+
+def may_unblind_study(*, user: User, study: Study) -> bool:
+    """Whether this user may be one of the two who break a study's blind."""
+    held = Membership.objects.filter(user=user.pk, study=study, site=None)
+    return held.filter(role__in=UNBLINDERS, user__is_active=True).exists()
+
+
+def access_unblinding(*, user: User, slug: str) -> Study:
+    """The study whose blind this user may break together with somebody else; or NoAccess."""
+    study = access_study(user=user, slug=slug, roles=UNBLINDERS)
+    if not may_unblind_study(user=user, study=study):
+        raise NoAccess("A role at one site does not unblind a study.")
+    return study
 
 
 def participants_for(user: User) -> QuerySet[Participant]:

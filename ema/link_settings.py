@@ -62,6 +62,15 @@ def mail_server(url: str, sender: str) -> dict[str, Any]:
     return {"use_tls": False, "use_ssl": False, **SCHEMES[scheme], **stated}
 
 
+def refuse_wrong_addresses(name: str, addresses: list[str]) -> None:
+    """ImproperlyConfigured unless these are addresses without names."""
+    wrong = [each for each in addresses if not EMAIL.fullmatch(each)]
+    if wrong:
+        raise ImproperlyConfigured(
+            f"{name}: {wrong[0]!r} is no address; write them with commas: a@example.org,b@…"
+        )
+
+
 def link_template(template: str, *, needed: bool) -> str:
     """An https address with the prompt's id behind its #, which browsers keep to themselves."""
     if (template or needed) and not LINK.fullmatch(template):

@@ -350,6 +350,8 @@ if APNS_KEY:
 EMAIL_FROM = env.str("EMAIL_FROM", default="")
 EMAIL_SERVER = link_settings.mail_server(env.str("EMAIL_URL", default=""), EMAIL_FROM)
 SMS_URL = link_settings.sms_url(env.str("SMS_URL", default=""))
+UNBLINDING_MAIL_TO: list[str] = env.list("UNBLINDING_MAIL_TO", default=[])
+link_settings.refuse_wrong_addresses("UNBLINDING_MAIL_TO", UNBLINDING_MAIL_TO)
 LINK_URL_TEMPLATE = link_settings.link_template(
     env.str("LINK_URL_TEMPLATE", default=""), needed=bool(EMAIL_SERVER or SMS_URL)
 )

@@ -15,6 +15,7 @@ from ema.models.response import Quarantine, Response
 from ema.models.schedule_change import ScheduleChange
 from ema.models.screening import Screening
 from ema.models.study import Arm, ArmLabel, Membership, Phase, Site, Study
+from ema.models.unblinding import EmergencyUnblinding, TrialUnblinding
 from ema.models.urine import UrineTest
 from ema.models.visit import PhaseStart, Visit
 
@@ -33,6 +34,7 @@ __all__ = [
     "Consent",
     "Device",
     "Eligibility",
+    "EmergencyUnblinding",
     "EnrolmentCode",
     "Heartbeat",
     "Item",
@@ -54,6 +56,7 @@ __all__ = [
     "Screening",
     "Site",
     "Study",
+    "TrialUnblinding",
     "UrineTest",
     "Visit",
 ]

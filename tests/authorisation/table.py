@@ -3,7 +3,7 @@
 A new address fails `tests/test_authorisation_matrix.py` until it has its line here.
 """
 
-from tests.authorisation.rows import READERS, Row, anywhere, records, site, study
+from tests.authorisation.rows import READERS, Row, anywhere, records, site, study, whole
 
 CARERS = "coordinator investigator"
 PLANNERS = "investigator statistician"
@@ -22,6 +22,8 @@ ROWS: dict[str, Row] = {
     "account:second-factor": anywhere(GET="login", POST="login"),
     "account:recovery-codes": anywhere(POST="login"),
     "account:make-token": anywhere(POST="login"),
+    "console:unblind": study(GET="pharmacist", POST="pharmacist"),
+    "console:unblind-study": whole(GET="statistician pharmacist", POST="statistician pharmacist"),
     "account:revoke-token": anywhere(),  # of somebody else
     # --- phones ----------------------------------------------------------------------------
     "phone:redeem": anywhere(POST="everyone", OPTIONS="everyone"),
