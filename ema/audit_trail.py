@@ -9,12 +9,12 @@ from typing import Any, NamedTuple, TypeVar
 
 from django.db.models import Exists, Model, OuterRef, Q, QuerySet
 
+from ema.csv_cells import guarded
 from ema.models import AuditEvent, RowChange, Study
 from ema.zone_names import zone_named
 
 M = TypeVar("M", bound=Model)
 
-FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 COLUMNS = ("id", "at", "site", "who", "door", "action", "subject", "before", "after", "reason")
 ROW_COLUMNS = (
     *("id", "at", "site", "who", "database_user", "operation", "table", "row"),
@@ -164,8 +164,7 @@ def _line(cells: Iterable[Any]) -> str:
 def _cell(value: Any) -> Any:
     if isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
-    is_formula = isinstance(value, str) and value.lstrip("'").startswith(FORMULA)
-    return f"'{value}" if is_formula else value
+    return guarded(value)
 
 
 def as_ndjson(rows: Iterable[dict[str, Any]]) -> Iterator[str]:

@@ -6,12 +6,16 @@ from typing import Any
 
 from django.http import HttpResponse
 
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+FORMULA = tuple("=+-@\t\r\n＝＋－＠")
 
 
 def guarded(cell: Any) -> Any:
-    """A text that a spreadsheet would take for a formula gets an apostrophe in front."""
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA) else cell
+    """A text that a spreadsheet would take for a formula gets an apostrophe in front.
+
+    So does one that has apostrophes there already: taking one off is then always right.
+    """
+    is_formula = isinstance(cell, str) and cell.lstrip("'").startswith(FORMULA)
+    return f"'{cell}" if is_formula else cell
 
 
 def csv_file(name: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:

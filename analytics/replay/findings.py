@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from analytics.file_options import UnusableDataError
+from ema.csv_cells import guarded
 
 EXAMPLES = 3
 
@@ -131,15 +132,10 @@ class Findings:
                 for problem, row, participant, column, value in self.all:
                     done = PROBLEMS[problem].done
                     cells = [participant, problem, column, value, done]
-                    writer.writerow([row, *map(_guarded, cells)])
+                    writer.writerow([row, *map(guarded, cells)])
         except OSError as error:
             message = f"--report {str(path)!r} cannot be written: {error.strerror}."
             raise UnusableDataError(message) from error
-
-
-def _guarded(cell: str) -> str:
-    """No spreadsheet takes the cell for a formula."""
-    return f"'{cell}" if cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 
 def _examples(found: Sequence[Finding]) -> str:
