@@ -144,6 +144,7 @@ def _health(now: datetime) -> dict[str, Any]:
         "late": heartbeat.lateness(now),
         "parts": [
             (part.name, part.at, int((now - part.at).total_seconds()))
-            for part in Heartbeat.objects.order_by("name")
+            for part in Heartbeat.objects.exclude(name=heartbeat.BACKUP).order_by("name")
         ],
+        "backup": Heartbeat.objects.filter(name=heartbeat.BACKUP).first(),
     }

@@ -8,6 +8,7 @@ from console import (
     audit,
     compliance,
     enrol,
+    landing,
     roster,
     timeline,
     today,
@@ -18,6 +19,7 @@ from console import (
 app_name = "console"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("console.trial_urls")),
+    path("landing/", landing.landing, name="landing"),
     path("<slug:slug>/urine/", urine.calendar, name="urine"),
     path("<slug:slug>/urine/calendar.csv", urine.calendar_file, name="urine-file"),
     path("<slug:slug>/today/", today.today, name="today"),

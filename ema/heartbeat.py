@@ -6,6 +6,8 @@ from django.db.models import Exists, OuterRef, Q
 
 from ema.models import Device, Heartbeat, Prompt
 
+BACKUP = "backup"
+"""Whoever makes backups says so by `manage.py note_backup`; no part of this server does."""
 LATE_AFTER = timedelta(seconds=60)
 
 

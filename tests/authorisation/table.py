@@ -90,6 +90,7 @@ ROWS: dict[str, Row] = {
     "console:enrol": study(GET="coordinator", POST="coordinator"),
     "console:new-code": site(GET="coordinator", POST="coordinator"),
     "console:waking-hours": site(GET="coordinator", POST="coordinator"),
+    "console:landing": anywhere(GET="login"),
     "console:today": study(GET=READERS),
     "console:participants": study(GET=READERS),
     "console:roster-file": study(GET=READERS),
