@@ -9,6 +9,8 @@ from analytics.figures_survival import figures_of_outcomes
 from analytics.models import AnalysisPlan
 from analytics.outcomes import OutcomesImpossible, outcomes, outcomes_or_why
 from analytics.pages import KINDS, figure_file, file_answer, plan_asked_for
+from analytics.safety import safety
+from analytics.safety_wording import shown_safety
 from analytics.shown_outcomes import shown_outcomes
 from ema import access
 from ema.access import NoAccess
@@ -30,6 +32,7 @@ def show(request: HttpRequest, slug: str) -> HttpResponse:
         plans=AnalysisPlan.objects.filter(study=study).select_related("study"),
         chosen=chosen,
         abstinence=shown_outcomes(report),
+        safety=shown_safety(safety(study)),
     )
 
 

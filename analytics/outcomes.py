@@ -51,7 +51,7 @@ def outcomes(
     """
     plan = stored.plan if stored else STANDARD
     counts = plan.missed_after_dropout_counts
-    groups = _groups(study)
+    groups = groups_of(study)
     everybody = followed(study, groups)
     table = _table(groups, everybody, counts)
     if not table.held:
@@ -137,7 +137,7 @@ def _correlations(groups: list[str | None], people: list[dict[str, Any]]) -> lis
     return found
 
 
-def _groups(study: Study) -> list[str | None]:
+def groups_of(study: Study) -> list[str | None]:
     """The arms, the reference first; one nameless group where there is nothing to compare."""
     arms = arms_shown(study)
     if len(arms) < 2:

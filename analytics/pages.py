@@ -34,6 +34,8 @@ from analytics.models import (
 from analytics.outcomes import outcomes_or_why
 from analytics.plans import UnknownPlan, plan_named
 from analytics.report_cache import kept_report
+from analytics.safety import safety
+from analytics.safety_wording import shown_safety
 from analytics.shown_outcomes import shown_outcomes
 from analytics.trial import ComparisonImpossible
 from analytics.wording import exclusions, p_value, sentences
@@ -67,6 +69,7 @@ def comparison(request: HttpRequest, slug: str) -> HttpResponse:
         shown = _shown(kept_report(study, stored))
         told = outcomes_or_why(study, timezone.now(), stored)
         shown["abstinence"] = shown_outcomes(told)
+        shown["safety"] = shown_safety(safety(study))
     except ComparisonImpossible as error:
         shown = {"impossible": str(error)}
     frozen = Comparison.objects.filter(study=study).select_related("made_by")
@@ -140,6 +143,7 @@ def frozen_comparison(request: HttpRequest, slug: str, number: int) -> HttpRespo
     title = f"Frozen comparison: {study.title}"
     abstinence = kept.report.get("abstinence")  # frozen since there is one
     shown = _shown(kept.report) | {"abstinence": abstinence and shown_outcomes(abstinence)}
+    shown["safety"] = (events := kept.report.get("safety")) and shown_safety(events)
     return _page(request, "comparison", title, study=study, kept=kept, **shown)
 
 

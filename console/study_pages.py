@@ -16,6 +16,7 @@ PAGES: list[StudyPage] = [
     StudyPage("Enrol", "console:enrol", COORDINATORS, "Care"),
     StudyPage("Urine calendar", "console:urine", READERS, "Care"),
     StudyPage("Flow of participants", "console:flow", READERS, "Trial"),
+    StudyPage("Adverse events", "console:adverse-events", READERS, "Care"),
     StudyPage("Allocation", "console:allocation", COORDINATORS, "Care"),
     StudyPage("Set-up", "console:set-up", ADMINISTRATORS, "Trial"),
     StudyPage("Allocation lists", "console:allocation-lists", ADMINISTRATORS, "Trial"),

@@ -3,6 +3,7 @@
 from django.urls import URLPattern, URLResolver, include, path
 
 from console import (
+    adverse_events,
     alerts,
     allocation,
     audit,
@@ -20,6 +21,17 @@ app_name = "console"
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", include("console.trial_urls")),
     path("landing/", landing.landing, name="landing"),
+    path("<slug:slug>/adverse-events/", adverse_events.listed, name="adverse-events"),
+    path("<slug:slug>/adverse-events/events.csv", adverse_events.file, name="adverse-events-file"),
+    path("<slug:slug>/adverse-events/report/", adverse_events.report, name="report-adverse-event"),
+    path(
+        "<slug:slug>/adverse-events/<int:event_number>/", adverse_events.one, name="adverse-event"
+    ),
+    path(
+        "<slug:slug>/adverse-events/<int:event_number>/strike/",
+        adverse_events.strike,
+        name="strike-adverse-event",
+    ),
     path("<slug:slug>/urine/", urine.calendar, name="urine"),
     path("<slug:slug>/urine/calendar.csv", urine.calendar_file, name="urine-file"),
     path("<slug:slug>/today/", today.today, name="today"),

@@ -11,6 +11,7 @@ from django.db.models import Q, QuerySet
 
 from ema import prepared
 from ema.models import (
+    AdverseEvent,
     Alert,
     AlertRule,
     AuditEvent,
@@ -138,6 +139,11 @@ def participants_for(user: User) -> QuerySet[Participant]:
     whole = held.filter(site=None).values("study_id")
     sites = held.exclude(site=None).values("site_id")
     return Participant.objects.filter(Q(study__in=whole) | Q(site__in=sites))
+
+
+def adverse_events_for(user: User) -> QuerySet[AdverseEvent]:
+    """Adverse events of the participants whom a user may see."""
+    return AdverseEvent.objects.filter(participant__in=participants_for(user))
 
 
 def sites_for(user: User, *roles: str) -> QuerySet[Site]:

@@ -202,6 +202,7 @@ class ComparisonReport(serializers.Serializer[Any]):
     companion = FloorCompanion(allow_null=True)
     warnings = Warned(many=True)
     abstinence = OutcomesOrWhy()
+    safety = serializers.JSONField(help_text="Adverse events by arm, as `safety` tells them.")
     software = serializers.CharField()
 
 

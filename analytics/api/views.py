@@ -25,6 +25,7 @@ from analytics.datasets.snapshots import (
 from analytics.models import SnapshotMasking
 from analytics.outcomes import OutcomesImpossible, outcomes
 from analytics.plans import UnknownPlan, plan_named
+from analytics.safety import safety
 from analytics.trial import ComparisonImpossible
 from analytics.whole_comparison import compare_whole
 from ema import access
@@ -107,6 +108,18 @@ class OutcomesDoor(OperatorView):
             raise Problem(404, "unknown_plan", str(error)) from error
         except OutcomesImpossible as error:
             raise Problem(409, "no_outcomes", str(error)) from error
+
+
+class SafetyDoor(OperatorView):
+    @extend_schema(
+        operation_id="safety",
+        summary="Count the adverse events of a study by arm",
+        description="With differences of risk. For the closed role while arms are hidden; "
+        "`impossible` says why there is none.",
+        responses={200: OpenApiTypes.OBJECT, 401: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        return Response(safety(access.access_comparison(user=request.user, slug=slug)))
 
 
 class Snapshots(OperatorView):

@@ -1,5 +1,6 @@
 """Every record of the trial. `docs/architecture.md` has the glossary."""
 
+from ema.models.adverse_event import AdverseEvent
 from ema.models.alert import Alert, AlertMessage, AlertNote, AlertRule
 from ema.models.allocation import Allocation, AllocationList, Eligibility
 from ema.models.api_token import ApiToken
@@ -20,6 +21,7 @@ from ema.models.urine import UrineTest
 from ema.models.visit import PhaseStart, Visit
 
 __all__ = [
+    "AdverseEvent",
     "Alert",
     "AlertMessage",
     "AlertNote",

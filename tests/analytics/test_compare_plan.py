@@ -397,7 +397,7 @@ def test_a_locked_plan_is_named_by_its_frozen_comparison() -> None:
     assert made.report["exploratory"] is False
     assert made.report["plan"]["sha256"] == stored.sha256
     assert made.report["notes"][0].startswith("Specified before: plan primary v1")
-    again = compare(study, stored) | {"abstinence": made.report["abstinence"]}
+    again = compare(study, stored) | {name: made.report[name] for name in ("abstinence", "safety")}
     assert digest(again) == made.sha256
 
 

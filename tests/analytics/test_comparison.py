@@ -228,7 +228,7 @@ def test_a_frozen_comparison_can_be_verified_and_is_audited() -> None:
     assert (kept.pk, kept.made_at) == (made.pk, now)
     assert digest(kept.report) == kept.sha256
     assert kept.report["abstinence"] == outcomes_or_why(study, now, None)
-    again = compare(study) | {"abstinence": kept.report["abstinence"]}
+    again = compare(study) | {name: kept.report[name] for name in ("abstinence", "safety")}
     assert digest(again) == kept.sha256
     event = AuditEvent.objects.get(action="comparison.frozen")
     assert event.after == {"sha256": kept.sha256}

@@ -159,8 +159,9 @@ def starts(study: Study) -> list[str]:
     found += [f"/studies/relief/enrol/P00/{page}/" for page in ("code", "hours")]
     found += ["/studies/relief/outcomes/lapse.svg", "/studies/relief/outcomes/relapse.csv"]
     found += ["/studies/relief/outcomes/participants.csv"]
-    found += ["/api/v1/studies/relief/outcomes"]
     found += ["/api/v1/studies/relief/alerts?state=all"]
+    found += ["/api/v1/studies/relief/outcomes", "/api/v1/studies/relief/safety"]
+    found += ["/studies/relief/adverse-events/", "/studies/relief/adverse-events/events.csv"]
     found += ["/studies/relief/alerts/?state=all", "/studies/relief/alerts/rules/"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]
@@ -202,7 +203,7 @@ def everything(client: Client, study: Study) -> Fetched:
 def steady(page: bytes) -> bytes:
     """Without the tokens that differ in every answer, and how long ago alerts were raised."""
     page = re.sub(rb'<span class="age">[^<]+</span>', b"", page)
-    return re.sub(rb'name="csrfmiddlewaretoken" value="[^"]+"', b"", page)
+    return re.sub(rb'name="(?:csrfmiddlewaretoken|key)" value="[-0-9A-Za-z]+"', b"", page)
 
 
 def links(address: str, page: str) -> Iterator[str]:
@@ -258,6 +259,7 @@ def test_the_closed_role_sees_that_the_arms_were_permuted(study: Study) -> None:
     differ = {address for address in before if before[address] != after.get(address)}
     assert {"/studies/relief/comparison/", "/admin/ema/auditevent/"} <= differ
     assert {"/studies/relief/outcomes/", "/api/v1/studies/relief/outcomes"} <= differ
+    assert "/api/v1/studies/relief/safety" in differ
     assert "/studies/relief/audit/" in differ
     assert {f"/studies/relief/audit/files/{of}.csv" for of in ("events", "changes")} <= differ
     files = ("lapse.svg", "relapse.csv", "participants.csv")

@@ -4,6 +4,7 @@ Addresses are about the study `relief`, its site S1 and its participant P00 unle
 table says otherwise. A new kind of record that an address names gets its place in `things`.
 """
 
+import uuid
 from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
@@ -19,9 +20,10 @@ from analytics.freezing import freeze
 from analytics.models import Comparison
 from analytics.plan import Plan
 from analytics.plans import save
-from ema import audit
+from ema import adverse_events, audit
 from ema.alerts import look_at
 from ema.models import (
+    AdverseEvent,
     Alert,
     AuditEvent,
     Participant,
@@ -32,6 +34,7 @@ from ema.models import (
     Study,
     Visit,
 )
+from ema.urine import today_of
 from scheduler.models import Delivery
 from tests import trial
 from tests.analytics.answers import make_trial
@@ -151,14 +154,31 @@ def things_of_participant(person: Participant) -> dict[str, Any]:
         expires_at=prompt.expires_at,
         next_attempt_at=prompt.due_at,
     )
+    event_number = an_adverse_event(person).pk
     named = {f"ema_{name}": one.pk for name, one in made.items()}
     return named | {
         "scheduler_delivery": delivery.pk,
         "audit_event": event.pk,
         "ema_alertrule": rule.pk,
         "alert_number": Alert.objects.get(rule=rule).pk,
+        "event_number": event_number,
         "code": person.code,
     }
+
+
+def an_adverse_event(person: Participant) -> AdverseEvent:
+    return adverse_events.report(
+        participant=person,
+        key=uuid.uuid4(),
+        said={
+            "term": "headache",
+            "severity": "mild",
+            "relatedness": "possible",
+            "started_on": today_of(person, timezone.now()),
+        },
+        now=timezone.now(),
+        actor=audit.COMMAND,
+    )
 
 
 def people_of(study: Study, other: Study) -> dict[Person, Client]:
