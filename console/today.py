@@ -3,15 +3,23 @@
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.db.models import Count, Q, QuerySet
+from django.db.models import Count, Min, Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from console.progress import DELIVERED, SILENT_HOURS, Progress, progress_of
 from ema import access, heartbeat
-from ema.access import READERS
-from ema.models import Heartbeat, Participant, Prompt, PushRegistration, Quarantine, UrineTest
+from ema.access import CARERS, READERS
+from ema.models import (
+    Heartbeat,
+    Participant,
+    Prompt,
+    PushRegistration,
+    Quarantine,
+    Study,
+    UrineTest,
+)
 from ema.pages import answer_page, operators_page
 from ema.zone_names import zone_named
 from scheduler.models import Delivery
@@ -58,7 +66,8 @@ def today(request: HttpRequest, slug: str) -> HttpResponse:
         statuses=_statuses(everybody),
         silent=_silent(everybody),
         low=[one for one in everybody if _is_low(one)][:MOST_LISTED],
-        urine=_urine(people, now),
+        alerts=_alerts(request, study),
+        urine=_urine(people, begins),
         failures=_failures(people, now),
         health=_health(now),
     )
@@ -107,9 +116,19 @@ def _is_low(one: Progress) -> bool:
     return one.status == "active" and not one.silent_hours and (compliance or 1.0) < 0.5
 
 
-def _urine(people: QuerySet[Participant], now: datetime) -> dict[str, Any]:
+def _alerts(request: HttpRequest, study: Study) -> dict[str, Any] | None:
+    """Open safety alerts and the oldest of them; None for whom they are not."""
+    if not access.roles_in(user=request.user, study=study) & CARERS:
+        return None
+    waiting: Any = access.alerts_for(request.user).filter(rule__study=study)
+    found: dict[str, Any] = waiting.open().aggregate(number=Count("pk"), oldest=Min("raised_at"))
+    return found
+
+
+def _urine(people: QuerySet[Participant], begins: datetime) -> dict[str, Any]:
+    """By the date of the study's own day."""
     tests = UrineTest.objects.filter(participant__in=people.order_by().values("pk"))
-    on = now.date()
+    on = begins.date()
     counts = tests.aggregate(
         due_today=Count("pk", filter=Q(due_on=on, result="")),
         overdue=Count("pk", filter=Q(due_on__lt=on, result="")),

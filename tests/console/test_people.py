@@ -145,8 +145,9 @@ def test_today_counts_what_was_asked_since_midnight(
     shown = shown_by(cora.get(TODAY))
     assert "silent for 72 h S1-002" in shown
     assert "under half in 7 days S1-003 (33 %)" in shown
-    assert "1 urine tests due today" in shown
+    assert "1 urine test due today" in shown
     assert "No prompt waits to be sent" in shown
+    assert "0 safety alerts open" in shown
 
 
 def test_today_of_an_empty_study_says_so() -> None:
