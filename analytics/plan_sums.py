@@ -78,13 +78,16 @@ WHERE reason = '' GROUP BY 1, 2 ORDER BY 1, 2
 """
 
 ANSWERED = """
-SELECT {unit}, count(*), count(p.answered_at)
-FROM ema_prompt p JOIN ema_participant participant ON participant.id = p.participant_id
-WHERE participant.study_id = %(study)s AND p.phase_id = ANY(%(phases)s)
-AND p.cancelled_at IS NULL
-AND (p.sent_at IS NOT NULL OR p.armed_at IS NOT NULL OR p.answered_at IS NOT NULL
-    OR p.shown_at IS NOT NULL OR p.opened_at IS NOT NULL)
-GROUP BY 1
+SELECT {unit}, sum(sent)::bigint, sum(given)::bigint
+FROM (
+    SELECT participant_id, phase_id, count(*) AS sent, count(answered_at) AS given
+    FROM ema_prompt
+    WHERE phase_id = ANY(%(phases)s) AND cancelled_at IS NULL
+    AND (sent_at IS NOT NULL OR armed_at IS NOT NULL OR answered_at IS NOT NULL
+        OR shown_at IS NOT NULL OR opened_at IS NOT NULL)
+    GROUP BY participant_id, phase_id
+) counted JOIN ema_participant participant ON participant.id = counted.participant_id
+WHERE participant.study_id = %(study)s GROUP BY 1
 """
 
 

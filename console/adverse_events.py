@@ -1,7 +1,5 @@
 """Adverse events of a study: the list with its totals, reporting one, correcting one."""
 
-import csv
-import io
 import uuid
 from collections import Counter
 from typing import Any
@@ -19,6 +17,7 @@ from ema import access, adverse_events
 from ema.access import READERS, NoAccess
 from ema.adverse_events import SAID, EventRefused
 from ema.audit import Actor
+from ema.csv_cells import csv_file
 from ema.models import AdverseEvent, Participant, Study
 from ema.models.adverse_event import Relatedness, Severity
 from ema.models.study import Role
@@ -26,7 +25,6 @@ from ema.pages import answer_page, operators_page
 
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 A_PAGE = 50
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 class SaidForm(forms.ModelForm[AdverseEvent]):
@@ -97,18 +95,16 @@ def file(request: HttpRequest, slug: str) -> HttpResponse:
     """The list as CSV, as it is filtered."""
     study = access.access_study(user=request.user, slug=slug, roles=READERS)
     found, _ = _asked(request, study)
-    written = io.StringIO()
-    lines = csv.writer(written, lineterminator="\n")
-    lines.writerow(["number", "participant", "site", *SAID, "struck"])
-    for event in found:
-        said = [getattr(event, name) for name in SAID]
-        row = [event.pk, event.participant.code, event.participant.site.code, *said]
-        lines.writerow([_harmless(value) for value in [*row, event.struck_at is not None]])
-    return HttpResponse(
-        written.getvalue(),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{slug}_adverse_events.csv"'},
+    rows = (
+        (
+            *(event.pk, event.participant.code, event.participant.site.code),
+            *(getattr(event, name) for name in SAID),
+            event.struck_at is not None,
+        )
+        for event in found
     )
+    head = ("number", "participant", "site", *SAID, "struck")
+    return csv_file(f"{slug}_adverse_events", head, rows)
 
 
 @require_http_methods(["GET", "POST"])
@@ -263,11 +259,6 @@ def _form_page(
     status = 400 if form.is_bound and form.errors else 200
     page = "console/adverse_event.html"
     return answer_page(request, page, title, status, study=study, form=form, **context)
-
-
-def _harmless(value: object) -> object:
-    """No spreadsheet takes a text for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA) else value
 
 
 def _actor(request: HttpRequest) -> Actor:

@@ -1,7 +1,5 @@
 """The urine calendar: a week at a time, and results entered all at once."""
 
-import csv
-import io
 from datetime import date
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -19,6 +17,7 @@ from console.urine_calendar import Week, as_rows, counts, due_in, lines
 from ema import access
 from ema.access import READERS, NoAccess
 from ema.audit import Actor
+from ema.csv_cells import csv_file
 from ema.models import Participant, Study, UrineTest
 from ema.models.study import Role
 from ema.models.urine import UrineResult
@@ -68,16 +67,8 @@ def calendar(request: HttpRequest, slug: str) -> HttpResponse:
 def calendar_file(request: HttpRequest, slug: str) -> HttpResponse:
     """The week as CSV, of everybody whom the page would show on all its leaves."""
     asked = _asked(request, slug)
-    written = io.StringIO()
-    people = list(_listed(asked))
-    for row in as_rows(people, asked.week, timezone.now()):
-        csv.writer(written, lineterminator="\n").writerow(row)
-    name = f"{slug}_urine_{asked.week.monday}.csv"
-    return HttpResponse(
-        written.getvalue(),
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{name}"'},
-    )
+    head, *rows = as_rows(list(_listed(asked)), asked.week, timezone.now())
+    return csv_file(f"{slug}_urine_{asked.week.monday}", head, rows)
 
 
 def _asked(request: HttpRequest, slug: str) -> Asked:
