@@ -32,7 +32,7 @@ demo: setup ## run a simulated trial on this machine and keep serving it
 	$(BIN)/python manage.py demo $(ARGS)
 
 test: setup-dev ## run the tests on real servers
-	$(BIN)/python -m pytest -n auto $(ARGS)
+	$(BIN)/python -m pytest -n auto --dist worksteal $(ARGS)
 
 check: lint test ## everything that must be clean before a change is merged
 

@@ -10,4 +10,5 @@ class ConsoleConfig(AppConfig):
         from console.study_pages import PAGES
         from ema.pages import STUDY_PAGES
 
-        STUDY_PAGES[:0] = PAGES
+        STUDY_PAGES[:0] = [page for page in PAGES if page.group in ("Care", "Trial")]
+        STUDY_PAGES.extend(page for page in PAGES if page.group not in ("Care", "Trial"))

@@ -61,7 +61,6 @@ def test_the_studies_list_offers_what_the_role_may_see() -> None:
     assert "Results Comparison of arms Outcomes Analysis plans" in statistician
     assert "Comparison of arms" not in investigator
     assert "Outcomes" not in investigator
-    assert "Data Snapshots" in investigator
     assert "Snapshots" in investigator
     assert "Records of the trial" in coordinator
     assert "The other trial" not in statistician + investigator + coordinator
