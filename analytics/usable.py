@@ -101,7 +101,8 @@ def read_rows(kept: Sequence[tuple[Any, ...]]) -> KeptRows:
     kept = sorted(kept, key=lambda row: row[0])
     codes = tuple(dict.fromkeys(row[0] for row in kept))
     number = {code: place for place, code in enumerate(codes)}
-    person = np.repeat([number[row[0]] for row in kept], [row[1] for row in kept])
+    owners = np.array([number[row[0]] for row in kept], dtype=np.intp)
+    person = np.repeat(owners, np.array([row[1] for row in kept], dtype=np.intp))
     whole = np.dtype([("length", ">i4"), ("value", ">i4")])
     truth = np.dtype([("length", ">i4"), ("value", "u1")])
     x, y, follows = (

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from analytics.comparison import compare
 from analytics.coupling import estimate_couplings
+from analytics.exclusions import excluded_responses
 from analytics.models import LeftOut, Moments
 from analytics.plan import STANDARD, Plan
 from analytics.plan_sums import Sources, ranges_of
@@ -146,3 +147,11 @@ def test_what_is_no_longer_left_out_is_forgotten() -> None:
     assert not LeftOut.objects.exists()
     row = Moments.objects.get()
     assert (row.stress, row.craving, row.follows) == ([1], [2], [False])
+
+
+def test_before_the_first_estimate_answers_wait_and_nothing_is_kept() -> None:
+    study = make_study()
+    participant = add_participant(study, "P1", "placebo")
+    answer(participant, pairs_drawn(0.5, 4, seed=1))
+    told = excluded_responses(study, by_arm=False, summed=0)
+    assert told == {"not_yet_estimated": 4}
