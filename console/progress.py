@@ -161,7 +161,7 @@ def _one(person: Participant, found: Gathered, now: datetime) -> Progress:
     return Progress(
         participant=person,
         status=status,
-        day=max((today - person.enrolled_on).days + 1, 1),
+        day=max((min(today, last_on or today) - person.enrolled_on).days + 1, 1),
         days=(last_on - person.enrolled_on).days + 1 if last_on else None,
         week=Share(*(prompts.get(name, 0) for name in Share._fields)),
         heard_at=heard_at,
