@@ -159,15 +159,16 @@ _values = _names.replace("content_sha256", "decode(content_sha256, 'hex')").repl
 )
 # A random prompt's answer asks to be the first. Of several the one completed first is, unless the
 # prompt was answered before; what came after a withdrawal never is. Prompts are locked and
-# responses inserted in id order: two batches wait for each other and never deadlock. A locked row
-# stays where it is, so the update finds it by its place.
+# responses inserted in id order: two batches wait for each other and never deadlock. Whoever waited
+# for a prompt got it as it is now; the update must find it by its id, which leads from the version
+# that this statement saw to that one. Its place would lead nowhere, and the answer would not count.
 INSERT = f"""
 WITH sent AS MATERIALIZED (
     SELECT *, asks AND NOT 'after_withdrawal' = ANY(flags) AS counts
     FROM json_to_recordset(%s::json) AS sent ({_typed})
     CROSS JOIN LATERAL (SELECT trigger = 'random' AND prompt_id IS NOT NULL AS asks) AS asking
 ), locked AS MATERIALIZED (
-    SELECT id, answered_at, ctid AS place FROM ema_prompt
+    SELECT id, answered_at FROM ema_prompt
     WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
 ), judged AS (
     SELECT sent.*, asks AND (locked.answered_at IS NOT NULL OR count(*) FILTER (WHERE counts) OVER (
@@ -183,7 +184,7 @@ WITH sent AS MATERIALIZED (
 ), answered AS (
     UPDATE ema_prompt SET answered_at = stored.completed_at_corrected
     FROM stored JOIN locked ON locked.id = stored.prompt_id
-    WHERE ema_prompt.ctid = locked.place AND locked.answered_at IS NULL
+    WHERE ema_prompt.id = locked.id AND locked.answered_at IS NULL
     AND stored.trigger = 'random'
     AND NOT stored.flags && '{{duplicate_prompt,after_withdrawal}}'
 )

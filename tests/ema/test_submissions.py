@@ -2,13 +2,15 @@
 
 import json
 import threading
+import time
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from django.test import Client
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings, strategies
@@ -489,3 +491,38 @@ def test_many_clients_replaying_the_same_items_store_each_once(phone: Admission)
     assert sorted(created) == sorted(i["id"] for i in items)
     assert Response.objects.count() == 40
     assert not Response.objects.exclude(flags=[]).exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_counts_though_its_prompt_is_being_changed_meanwhile(phone: Admission) -> None:
+    prompt = make_prompt(phone.device.participant)
+
+    def answer() -> Any:
+        try:
+            return submit(phone, [item(prompt)])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():  # as the dispatcher does when it claims a prompt
+            Prompt.objects.filter(pk=prompt.pk).update(sent_at=timezone.now())
+            uploading = pool.submit(answer)
+            wait_until_somebody_waits_for_us()
+        assert statuses(uploading.result()) == ["created"]
+    prompt.refresh_from_db()
+    assert prompt.sent_at
+    assert prompt.answered_at == Response.objects.get().completed_at_corrected
+
+
+def wait_until_somebody_waits_for_us() -> None:
+    until = time.monotonic() + 20
+    while time.monotonic() < until:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT pid FROM pg_locks"
+                " WHERE NOT granted AND pg_backend_pid() = ANY(pg_blocking_pids(pid))"
+            )
+            if cursor.fetchone():
+                return
+        time.sleep(0.01)
+    raise AssertionError("Nobody waits for our lock.")
