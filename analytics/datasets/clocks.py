@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo
 
 from django.db.models import Max, Min
 
-from ema.models import Participant, Prompt, Study
+from ema.models import AdverseEvent, Participant, Prompt, Study
 from ema.models.schedule_change import ScheduleChange
 
 MARGIN = timedelta(days=400)
@@ -47,6 +47,8 @@ def stretches_of(study: Study) -> list[Stretch]:
     zones |= set(changes.order_by().values_list("zone", flat=True).distinct())
     span = prompts.aggregate(first=Min("due_at"), last=Max("due_at"))
     span |= people.aggregate(enrolled=Min("enrolled_at"), left=Max("withdrawn_at"))
+    events = AdverseEvent.objects.filter(participant__study=study)
+    span |= events.aggregate(reported=Max("reported_at"))
     known = [at for at in span.values() if at is not None] or [datetime(2000, 1, 1, tzinfo=UTC)]
     since, until = min(known) - MARGIN, max(known) + MARGIN
     return [one for zone in sorted(zones) for one in stretches(zone, since, until)]

@@ -50,7 +50,8 @@ Study `{slug}`; {masking}; {released}. Moment {moment}.
   never changed, and other formats have no such apostrophe.
 - Answers to a prompt that already had one and self-initiated reports are in `data/responses.csv`
   and not in `data/prompts.csv`; answers after withdrawal are in neither.
-- What people wrote in their own words is in no table.
+- What people wrote in their own words is in no table, but for the few words that name an adverse
+  event, which releases of level L2 and L3 do not have either.
 """
 
 

@@ -103,6 +103,8 @@ EVENTS = (
     FROM ema_phasestart JOIN ema_phase phase ON phase.id = phase_id""",
     """SELECT id, 'withdrawn', withdrawn_at, NULL, NULL, NULL FROM ema_participant
     WHERE withdrawn_at IS NOT NULL""",
+    """SELECT participant_id, 'adverse_event', NULL, started_on, NULL, severity
+    FROM ema_adverseevent WHERE struck_at IS NULL""",
 )
 
 
@@ -122,7 +124,7 @@ def _event_columns(scope: Scope) -> Sequence[Column]:
             "event",
             "event.event",
             "pause, hospital, phone_enrolled, phone_replaced, phone_revoked, zone_changed, "
-            "hours_changed, visit, phase_begins, withdrawn.",
+            "hours_changed, visit, phase_begins, withdrawn, adverse_event (by the day it started).",
         ),
         whole(
             "study_day",
@@ -132,7 +134,11 @@ def _event_columns(scope: Scope) -> Sequence[Column]:
         ),
         instant(scope, "happened", "event.at", "When; empty where only the day is known."),
         instant(scope, "ended", "event.ended_at", "When a pause ended, if it did."),
-        text("detail", detail, "Key of the visit or phase; the new zone."),
+        text(
+            "detail",
+            detail,
+            "Key of the visit or phase; the new zone; severity of an adverse event.",
+        ),
     )
 
 
@@ -146,7 +152,7 @@ LEFT JOIN {scope.clock} ON {clocks.at("participant.zone", "event.at")}"""
 
 HAPPENED = Table(
     "events",
-    "pause, change of phone, zone or hours, visit, beginning of a phase, withdrawal",
+    "pause, change of phone, zone or hours, visit, beginning of a phase, withdrawal, adverse event",
     _event_columns,
     _event_source,
     lambda _: ("participant_id", "event_no"),

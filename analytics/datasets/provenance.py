@@ -19,6 +19,7 @@ FILTERS = (
     "of a prompt's answers the first; others and own reports are in the table responses",
     "no answers that were given after withdrawal",
     "no answers in a participant's own words, unless as codes of a choice",
+    "no adverse events that were struck out, and no descriptions of those that stand",
 )
 PROTOCOL = (
     *["key", "position", "starts", "offset_days", "days", "design", "prompts_per_day"],

@@ -8,6 +8,7 @@ columns of `participants`, where a snapshot tells of arms.
 from collections.abc import Sequence
 
 from analytics.datasets import items
+from analytics.datasets.adverse_events import ADVERSE_EVENTS
 from analytics.datasets.columns import (
     CODE,
     PARTICIPANT,
@@ -189,6 +190,7 @@ TABLES = (
         lambda _: ("participant_id", "period", "number"),
     ),
     HAPPENED,
+    ADVERSE_EVENTS,
 )
 
 

@@ -38,6 +38,7 @@ from analytics.models import Snapshot
 from ema import studies
 from ema.audit import COMMAND
 from ema.models import (
+    AdverseEvent,
     Item,
     Prompt,
     Questionnaire,
@@ -96,6 +97,14 @@ def a_hard_study(minimum: int = 0) -> Study:
         respond(prompts[2], 10, None, after=timedelta(minutes=45), flags=["after_expiry"])
         Prompt.objects.filter(pk=prompts[3].pk).update(inclusion_probability=4 / 840, sent_at=None)
         UrineTest.objects.create(participant=participant, due_on=date(2026, 3, 2 + number))
+        AdverseEvent.objects.create(
+            participant=participant,
+            term=f"{code} felt",
+            severity="mild",
+            relatedness="possible",
+            started_on=date(2026, 3, 2 + number),
+            reported_at=timezone.now(),
+        )
     Response.objects.update(answers=[{"item": "stress", "value": 30.4, "rt_ms": 1.5}])
     estimate_couplings(timezone.now())
     return study
@@ -322,7 +331,7 @@ DATASET_JSON = {
 
 def test_dataset_json_has_the_structure_of_1_1(package: Path) -> None:
     """CDISC's JSON Schema is in no package that can be installed: these are its rules in words."""
-    for name in (*NAMES, "qs"):
+    for name in (*NAMES, "qs", "ae"):
         has_the_structure(package, name)
 
 
@@ -349,7 +358,7 @@ def has_the_structure(package: Path, name: str) -> None:
     assert keys == list(range(1, len(keys) + 1))
     places = [p for p, column in enumerate(read["columns"]) if "keySequence" in column]
     assert len({tuple(row[place] for place in places) for row in read["rows"]}) == read["records"]
-    if name != "qs":
+    if name in NAMES:
         assert len(read["rows"]) == len(list(expected(package, name)))
 
 
@@ -385,10 +394,18 @@ def test_odm_refers_only_to_what_it_defines(package: Path) -> None:
         for use in (f"{kind}Ref", f"{kind}Data"):
             used = {one.get(f"{kind}OID") for one in root.iter(f"{space}{use}")}
             assert used == defined if use == f"{kind}Ref" else used <= defined
-    values = [one.get("Value") for one in root.iter(f"{space}ItemData")]
-    assert values == ["30.4"] * 18
+    answers = [one for one in root.iter(f"{space}ItemData") if ".adverse_" not in oid(one)]
+    assert [one.get("Value") for one in answers] == ["30.4"] * 18
+    told = {oid(one): one.get("Value") for one in root.iter(f"{space}ItemData")}
+    assert told["I.adverse_event.severity"] == "mild"
+    lists = {one.get("OID") for one in root.iter(f"{space}CodeList")}
+    assert {one.get("CodeListOID") for one in root.iter(f"{space}CodeListRef")} == lists
     people = [one.get("SubjectKey") for one in root.iter(f"{space}SubjectData")]
     assert people == sorted({row["participant_id"] for row in expected(package, "responses")})
+
+
+def oid(item: ET.Element) -> str:
+    return item.get("ItemOID") or ""
 
 
 def test_an_unknown_format_is_refused_in_words() -> None:

@@ -20,6 +20,7 @@ from analytics.datasets.snapshots import SnapshotRefused, request_snapshot
 from analytics.models import Snapshot
 from ema.audit import COMMAND
 from ema.models import (
+    AdverseEvent,
     Device,
     Participant,
     Pause,
@@ -83,6 +84,15 @@ def a_study() -> Study:
         effective_on=START.date(),
     )
     UrineTest.objects.create(participant=one, due_on=START.date())
+    AdverseEvent.objects.create(
+        participant=one,
+        term=CANARY,
+        description=CANARY,
+        severity="mild",
+        relatedness="possible",
+        started_on=START.date(),
+        reported_at=timezone.now(),
+    )
     said = [
         {"item": "stress", "value": CANARY, "skip": CANARY, "rt_ms": CANARY},
         {"item": CANARY, "value": 1},
@@ -111,7 +121,10 @@ def test_own_words_are_in_no_table_at_any_level() -> None:
     for level in ("", "L1"):
         for path in (released(study, level) / "data").iterdir():
             words = [line for line in path.read_text().splitlines() if CANARY in line]
-            assert not words or path.name in ("prompts.csv", "responses.csv"), path
+            shown = ("prompts.csv", "responses.csv", "adverse_events.csv")
+            assert not words or path.name in shown, path
+        (event,) = table(path.parent.parent, "adverse_events")
+        assert list(event.values()).count(CANARY) == 1  # its term, not its description
     people = table(released(study, "L1"), "participants")
     assert all(CANARY not in value for row in people for value in row.values())
 
@@ -287,13 +300,14 @@ def test_what_happened_to_participants_is_listed() -> None:
         row for row in table(released(a_study(), ""), "events") if row["participant_id"] == "P01"
     ]
     assert [(row["event"], row["study_day"], row["detail"]) for row in events] == [
+        ("adverse_event", "2", "mild"),
         ("visit", "2", "discharge"),
         ("pause", "2", ""),
         ("phone_enrolled", "2", ""),
         ("zone_changed", "2", "Asia/Tokyo"),
         ("withdrawn", "32", ""),
     ]
-    assert [row["event_no"] for row in events] == ["1", "2", "3", "4", "5"]
+    assert [row["event_no"] for row in events] == ["1", "2", "3", "4", "5", "6"]
 
 
 def test_runs_of_urine_tests_are_counted() -> None:

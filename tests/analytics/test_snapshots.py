@@ -27,7 +27,7 @@ from analytics.models import Snapshot
 from analytics.tasks import build_snapshots
 from ema import studies
 from ema.audit import COMMAND
-from ema.models import Allocation, AuditEvent, Participant, Prompt, Study, UrineTest
+from ema.models import AdverseEvent, Allocation, AuditEvent, Participant, Prompt, Study, UrineTest
 from ema.questionnaires import drafts
 from tests import trial
 from tests.analytics.answers import (
@@ -162,6 +162,15 @@ def test_a_masked_snapshot_is_the_same_bytes_after_permuting_the_arms(level: str
     study = make_trial(masking="double_blind")
     estimate_couplings(timezone.now())
     UrineTest.objects.create(participant=study.participants.all()[0], due_on=START.date())
+    AdverseEvent.objects.create(
+        participant=study.participants.all()[1],
+        term="fever",
+        severity="mild",
+        relatedness="definite",
+        action_taken="stopped",
+        started_on=START.date(),
+        reported_at=START,
+    )
     snapshot = request_snapshot(
         study, COMMAND, "masked", timezone.now(), formats=list(FORMATS), deidentify=level
     )
@@ -310,6 +319,7 @@ def test_the_hashes_are_those_of_the_files() -> None:
         "items": 3,
         "compliance": 8,
         "events": 2,
+        "adverse_events": 0,
     }
     provenance = json.loads((directory / "provenance.json").read_text())
     assert provenance["snapshot"] == str(snapshot.pk)
@@ -380,6 +390,7 @@ def test_the_command_says_where_the_files_are(tmp_path: Path) -> None:
         "items: 3 rows",
         "compliance: 8 rows",
         "events: 2 rows",
+        "adverse_events: 0 rows",
         f"SHA-256 of SHA256SUMS: {snapshot.sha256}",
     ]
 

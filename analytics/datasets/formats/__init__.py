@@ -25,7 +25,9 @@ FORMATS = {
     "sav": Format("SPSS (.sav)", "sav", True),
     "dta": Format("Stata (.dta)", "dta", True),
     "ndjson": Format("NDJSON, a JSON object a line", "ndjson", False),
-    "dataset-json": Format("CDISC Dataset-JSON 1.1, with the domain QS", "dataset_json", False),
+    "dataset-json": Format(
+        "CDISC Dataset-JSON 1.1, with the domains QS and AE", "dataset_json", False
+    ),
     "odm": Format("CDISC ODM 1.3.2", "odm", False),
 }
 

@@ -1,4 +1,5 @@
-"""CDISC Dataset-JSON 1.1: every table, and the answers once more as the domain QS of SDTM.
+"""CDISC Dataset-JSON 1.1: every table, and once more the answers and the adverse events as the
+domains QS and AE of SDTM.
 
 A dataset is one JSON object: metadata, columns, rows as arrays; it is written row by row.
 """
@@ -13,6 +14,7 @@ import msgspec
 from analytics.datasets.about import About
 from analytics.datasets.columns import DAY, INSTANT, LOCAL, NUMBER, WHOLE, Column
 from analytics.datasets.draft import Draft
+from analytics.datasets.formats import ae
 from analytics.datasets.formats.ndjson import value
 from analytics.datasets.reading import Cells, Written, cells, named_cells
 
@@ -27,7 +29,9 @@ def write(draft: Draft, tables: Sequence[Written], about: About) -> None:
         plain = [column.kind in (WHOLE, NUMBER) for column in table.columns]
         rows = (_row(row, plain) for row in cells(table))
         draft.write(f"data/{table.name}.json", _whole(described, rows))
-    draft.write("data/qs.json", _qs(about, {table.name: table for table in tables}))
+    by_name = {table.name: table for table in tables}
+    draft.write("data/qs.json", _qs(about, by_name))
+    draft.write("data/ae.json", _ae(about, by_name["adverse_events"]))
 
 
 def _column(table: str, column: Column, key: Sequence[str]) -> dict[str, Any]:
@@ -114,14 +118,28 @@ class Finding(NamedTuple):
         return self.participant, self.at
 
 
-def _qs(about: About, tables: Mapping[str, Written]) -> Iterator[bytes]:
+def _variables(
+    domain: str, variables: Mapping[str, tuple[str, str]], key: Sequence[str]
+) -> list[dict[str, Any]]:
+    """The columns of a domain."""
     columns: list[dict[str, Any]] = []
-    for name, (label, kind) in QS.items():
-        column: dict[str, Any] = {"itemOID": f"IT.QS.{name}", "name": name, "label": label}
+    for name, (label, kind) in variables.items():
+        column: dict[str, Any] = {"itemOID": f"IT.{domain}.{name}", "name": name, "label": label}
         column["dataType"] = kind
-        if name in QS_KEY:
-            column["keySequence"] = QS_KEY.index(name) + 1
+        if name in key:
+            column["keySequence"] = key.index(name) + 1
         columns.append(column)
+    return columns
+
+
+def _ae(about: About, table: Written) -> Iterator[bytes]:
+    columns = _variables("AE", ae.VARIABLES, ae.KEY)
+    described = _dataset(about, "AE", ae.LABEL, columns, table.rows)
+    return _whole(described, (msgspec.json.encode(row) for row in ae.rows(about.study, table)))
+
+
+def _qs(about: About, tables: Mapping[str, Written]) -> Iterator[bytes]:
+    columns = _variables("QS", QS, QS_KEY)
     records = tables["responses"].rows + sum(1 for _ in _unanswered(tables["prompts"]))
     described = _dataset(about, "QS", "Questionnaires", columns, records)
     return _whole(described, (msgspec.json.encode(row) for row in _findings(about, tables)))
