@@ -13,9 +13,12 @@ class SchedulerConfig(AppConfig):
         from ema.hours import HOURS_CHECKS
         from ema.pages import STUDY_PAGES
         from ema.phases import PHASE_CHECKS
+        from ema.schedule_checks import RECOMPUTE
         from scheduler.pages import PAGES
         from scheduler.protocols import validate_hours, validate_protocol
+        from scheduler.verification.counting import recompute
 
         PHASE_CHECKS.append(validate_protocol)
         HOURS_CHECKS.append(validate_hours)
+        RECOMPUTE.append(recompute)
         STUDY_PAGES.extend(PAGES)

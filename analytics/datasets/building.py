@@ -14,6 +14,7 @@ from django.db.models.functions import Now
 
 from analytics.datasets.columns import Scope
 from analytics.datasets.draft import Say, silent
+from analytics.datasets.ledger import LedgerUnbalanced
 from analytics.datasets.package import Job, Package, write_package
 from analytics.datasets.snapshots import SnapshotRefused, directory_of, refuse
 from analytics.models import Snapshot
@@ -47,8 +48,8 @@ def build_snapshot(snapshot: Snapshot, say: Say = silent, *, wait: bool = True) 
     """Write the snapshot's files and note their hashes. Building again finds the same files.
 
     One process at a time: another waits, or with `wait` false raises SnapshotBusy. Raises
-    SnapshotRefused when arms are hidden by now, SnapshotFailed when the disk refuses. Whatever goes
-    wrong is recorded with the snapshot.
+    SnapshotRefused when arms are hidden by now, SnapshotFailed when the disk refuses or
+    prompts are lost. Whatever goes wrong is recorded with the snapshot.
     """
     with _alone(snapshot, wait=wait):
         try:
@@ -57,6 +58,9 @@ def build_snapshot(snapshot: Snapshot, say: Say = silent, *, wait: bool = True) 
         except OSError as error:
             _note_failure(snapshot, _in_words(error))
             raise SnapshotFailed(_in_words(error)) from error
+        except LedgerUnbalanced as error:
+            _note_failure(snapshot, str(error))
+            raise SnapshotFailed(str(error)) from error
         except Exception as error:
             _note_failure(snapshot, str(error) or type(error).__name__)
             raise

@@ -1,13 +1,15 @@
 """`CREMAS.md`: what the checklist for reporting EMA studies asks for, in numbers.
 
-Prompts planned, delivered and answered, why others were not, latency, compliance by study day, week
-and time of day, and who left when. Never what was answered, and nothing about arms.
+Prompts planned, delivered and answered, the ledger, why others were not, latency, compliance by
+study day, week and time of day, and who left when. Never what was answered, and nothing about arms.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from analytics.datasets.reading import Written, named_cells
+from ema.prompt_state import ENDS, STAGES
 
 ANSWERED = ("answered", "answered_late")
 REACHED = (*ANSWERED, "missed", "opened", "shown", "sent", "armed")
@@ -33,8 +35,8 @@ class Tally:
             self.latencies[int(float(row["latency_s"]))] += 1
 
 
-def report(tables: Sequence[Written]) -> str:
-    """The report as Markdown."""
+def report(tables: Sequence[Written], schedule: Mapping[str, Any]) -> str:
+    """The report as Markdown. `schedule` is what the seed gives, as in provenance.json."""
     by_name = {table.name: table for table in tables}
     tally = Tally()
     for row in named_cells(by_name["prompts"]):
@@ -48,6 +50,8 @@ def report(tables: Sequence[Written]) -> str:
             *["# Reporting numbers (CREMAS)", "", "Planned are prompts without cancelled ones;"],
             *["compliance is answered before expiry ÷ planned of those that have ended.", ""],
             *_compliance("", {"all": tally.all}),
+            *["", "## Ledger", "", *_ledger(tally, by_name["prompts"].rows)],
+            *["", _recomputed(schedule)],
             *[
                 "",
                 "## Not answered or delivered, by reason",
@@ -88,6 +92,34 @@ def _compliance(what: str, parts: Mapping[str, Counts]) -> Iterable[str]:
         share = f"{100 * counts['answered'] / ended:.1f} %" if ended else "–"
         numbers = (planned, delivered, answered, counts["answered"], counts["cancelled"])
         yield f"| {name} | {' | '.join(map(str, numbers))} | {share} |"
+
+
+def _ledger(tally: Tally, rows: int) -> Iterable[str]:
+    """Every end, every stage of what is open, and their sum: the rows of the table."""
+    yield "| what became of it | prompts |"
+    yield "|---|---|"
+    for status in (*ENDS, *STAGES):
+        if count := tally.all[status]:
+            yield f"| {status if status in ENDS else f'open: {status}'} | {count} |"
+    total = tally.all.total()
+    yield f"| scheduled, the sum of these | {total} |"
+    yield ""
+    yield f"`data/prompts.csv` has {rows} rows: the ledger {_balances(total, rows)}."
+
+
+def _balances(total: int, rows: int) -> str:
+    return "balances" if total == rows else "does not balance"
+
+
+def _recomputed(schedule: Mapping[str, Any]) -> str:
+    if not schedule["recomputed"]:
+        return f"The schedule was not recomputed from a seed: {schedule['because']}."
+    return (
+        f"Recomputed from the study's seed: {schedule['drawn']} drawn, {schedule['superseded']} "
+        f"superseded by another schedule, {schedule['imported']} brought in: "
+        f"{schedule['expected']} in all; {schedule['missing']} are missing in the table, "
+        f"{schedule['extra']} are not of the seed, {schedule['otherwise']} differ otherwise."
+    )
 
 
 def _quartiles(latencies: Counter[int]) -> str:

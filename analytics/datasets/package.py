@@ -20,6 +20,7 @@ from analytics.datasets.about import About
 from analytics.datasets.changes import changelog
 from analytics.datasets.columns import Scope, Table
 from analytics.datasets.draft import Draft, File, Say, silent, sync
+from analytics.datasets.ledger import ledger, schedule
 from analytics.datasets.provenance import provenance, reference_arm
 from analytics.datasets.reading import Written
 from analytics.datasets.scripts import python_script, r_script
@@ -40,7 +41,8 @@ Study `{slug}`; {masking}; {released}. Moment {moment}.
   is new since the snapshot before, `provenance.json` what the files were made from; `SHA256SUMS`
   holds their hashes: `sha256sum --check SHA256SUMS`.
 - `read.py` and `read.R` load every table with its types and fit the coupling comparison again.
-- `CREMAS.md` has the numbers that reports of such studies give: prompts, compliance, attrition.
+- `CREMAS.md` has the numbers that reports of such studies give: prompts, compliance, attrition;
+  and the ledger: what became of every scheduled prompt, and how many there must be by the seed.
 - For programs: `datapackage.json` (Frictionless), `dataset_description.json` (Psych-DS),
   `openesm_metadata.json`.
 - CSV in UTF-8 without a byte order mark; decimals take a point; a missing value is an empty cell.
@@ -80,7 +82,7 @@ def write_package(job: Job, directory: Path, *, say: Say = silent) -> Package:
     """Write the package to `directory`, or find there the one that is complete already.
 
     The tables come from one repeatable-read transaction. Raises OSError when files cannot be
-    written; nothing is left behind then.
+    written and LedgerUnbalanced when prompts are lost; nothing is left behind then.
     """
     if (directory / "SHA256SUMS").is_file():
         return read_package(directory)
@@ -132,7 +134,10 @@ def _fill(draft: Draft, job: Job) -> None:
         cursor.execute("SET LOCAL work_mem = '64MB'")  # rows are sorted
         tables = [copy_table(cursor, draft, scope, table) for table in tables_of(scope)]
         where_from = provenance(scope, job.identity, tables)
-        where_from["warnings"] = warnings_of(tables) if scope.deidentify else []
+        prompts = where_from["rows"]["prompts"]
+        where_from["ledger"] = ledger(scope, prompts)
+        where_from["schedule"], warnings = schedule(scope, prompts)
+        where_from["warnings"] = [*warnings, *(warnings_of(tables) if scope.deidentify else [])]
         reference = reference_arm(scope)
     about = About(
         study=scope.study.slug,
@@ -149,7 +154,7 @@ def _fill(draft: Draft, job: Job) -> None:
     draft.text("datapackage.json", metadata.data_package(tables, draft.files, about))
     draft.text("dataset_description.json", metadata.dataset_description(tables, about))
     draft.text("openesm_metadata.json", metadata.open_esm(tables, about))
-    draft.text("CREMAS.md", cremas.report(tables))
+    draft.text("CREMAS.md", cremas.report(tables, where_from["schedule"]))
     draft.text("CHANGELOG.md", changelog(tables, job.before))
     draft.write("read.py", [python_script()])
     draft.write("read.R", [r_script(tables, reference)])

@@ -11,6 +11,7 @@ up to the horizon when the planner last ran. Changes nothing.
     scheduler.verification.comparing  what differs
     scheduler.verification.causes     why it may differ
     scheduler.verification.result     what is told
+    scheduler.verification.counting   how many prompts there must be, for snapshots
 """
 
 from collections.abc import Callable, Iterator
