@@ -3,11 +3,13 @@
 from analytics.datasets.snapshots import READERS
 from analytics.plans import PLANNERS
 from ema.access import COMPARERS
+from ema.access import READERS as RECORD_READERS
 from ema.pages import StudyPage
 
 PAGES = [
     StudyPage("Comparison of arms", "analytics:comparison", COMPARERS, "Results", True),
     StudyPage("Outcomes", "analytics:outcomes", COMPARERS, "Results", True),
+    StudyPage("Reporting numbers", "analytics:cremas", RECORD_READERS, "Results"),
     StudyPage("Analysis plans", "analytics:plans", PLANNERS, "Results"),
     StudyPage("Snapshots", "analytics:snapshots", READERS, "Data"),
 ]

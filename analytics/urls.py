@@ -1,6 +1,6 @@
 from django.urls import URLPattern, path
 
-from analytics import outcome_pages, pages, plan_pages
+from analytics import cremas_pages, outcome_pages, pages, plan_pages
 
 app_name = "analytics"
 urlpatterns: list[URLPattern] = [
@@ -20,6 +20,9 @@ urlpatterns: list[URLPattern] = [
         outcome_pages.figure,
         name="outcomes-figure",
     ),
+    path("<slug:slug>/cremas/", cremas_pages.show, name="cremas"),
+    path("<slug:slug>/cremas/report.<slug:kind>", cremas_pages.file, name="cremas-file"),
+    path("<slug:slug>/cremas/compliance.<slug:kind>", cremas_pages.figure, name="cremas-figure"),
     path("<slug:slug>/plans/", plan_pages.plans, name="plans"),
     path("<slug:slug>/plans/write/", plan_pages.write_plan, name="write-plan"),
     path("<slug:slug>/plans/<slug:key>/<int:version>/", plan_pages.one_plan, name="plan"),

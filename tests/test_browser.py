@@ -43,7 +43,12 @@ AT_LEAST = {
         "admin:ema_alertrule_change",
         "console:alert-rules",
     },
-    "statistician": {"analytics:comparison", "analytics:outcomes", "analytics:plans"},
+    "statistician": {
+        "analytics:comparison",
+        "analytics:cremas",
+        "analytics:outcomes",
+        "analytics:plans",
+    },
     "pharmacist": {"admin:index"},
     "auditor": {"console:audit", "console:audit-event", "console:audit-changes"},
     "administrator": {

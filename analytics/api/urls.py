@@ -7,6 +7,7 @@ urlpatterns: list[URLPattern] = [
     path("<slug:slug>/comparison", views.ComparisonDoor.as_view(), name="comparison"),
     path("<slug:slug>/outcomes", views.OutcomesDoor.as_view(), name="outcomes"),
     path("<slug:slug>/safety", views.SafetyDoor.as_view(), name="safety"),
+    path("<slug:slug>/cremas", views.CremasDoor.as_view(), name="cremas"),
     path("<slug:slug>/snapshots/", views.Snapshots.as_view(), name="snapshots"),
     path(
         "<slug:slug>/snapshots/<uuid:snapshot>/files/<path:name>",

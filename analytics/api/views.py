@@ -12,9 +12,12 @@ from rest_framework.renderers import BaseRenderer
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from analytics.api.cremas_shapes import CremasReport
 from analytics.api.outcome_shapes import OutcomesReport
 from analytics.api.ranges import file_response
 from analytics.api.serializers import ComparisonReport, SnapshotContent, SnapshotRequest
+from analytics.cremas import as_json
+from analytics.cremas_counts import kept
 from analytics.datasets.snapshots import (
     SnapshotRefused,
     access_request,
@@ -120,6 +123,22 @@ class SafetyDoor(OperatorView):
     )
     def get(self, request: Request, slug: str) -> Response:
         return Response(safety(access.access_comparison(user=request.user, slug=slug)))
+
+
+class CremasDoor(OperatorView):
+    @extend_schema(
+        operation_id="cremas",
+        summary="The reporting numbers of a study (CREMAS)",
+        description="Of the participants whom one may see, all arms together; nothing of what was "
+        "answered. `at` says when they were counted.",
+        responses={200: CremasReport, 401: PROBLEM, 404: PROBLEM},
+    )
+    def get(self, request: Request, slug: str) -> Response:
+        study = access.access_study(user=request.user, slug=slug, roles=access.READERS)
+        sites = access.only_sites_of(user=request.user, study=study)
+        people = access.participants_for(request.user)
+        report, at = kept(study, people, sites, timezone.now())
+        return Response({"at": at, "only_sites": sites, **as_json(report)})
 
 
 class Snapshots(OperatorView):

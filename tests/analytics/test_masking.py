@@ -1,6 +1,7 @@
 """Permute who is in which arm: nothing that a masked role can fetch changes by a byte."""
 
 import re
+import uuid
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 from django.contrib import admin
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Case, Value, When
 from django.test import Client
@@ -124,6 +126,7 @@ def make_phones_quiet(study: Study) -> None:
 @contextmanager
 def a_world(study: Study, *, permuted: bool) -> Iterator[None]:
     """The trial as it is, or with everybody in another slot or arm; a comparison is frozen."""
+    cache.key_prefix = uuid.uuid4().hex  # nothing that was kept of the other world
     with transaction.atomic():
         if permuted:
             permute(study)
@@ -158,7 +161,9 @@ def starts(study: Study) -> list[str]:
     found += [f"/studies/relief/flow/{n}" for n in ("", "flow.svg", "flow.csv")]
     found += [f"/studies/relief/enrol/P00/{page}/" for page in ("code", "hours")]
     found += ["/studies/relief/outcomes/lapse.svg", "/studies/relief/outcomes/relapse.csv"]
-    found += ["/studies/relief/outcomes/participants.csv"]
+    found += ["/studies/relief/outcomes/participants.csv", "/api/v1/studies/relief/cremas"]
+    cremas = ("", "report.md", "report.csv", "compliance.svg", "compliance.csv")
+    found += [f"/studies/relief/cremas/{name}" for name in cremas]
     found += ["/api/v1/studies/relief/alerts?state=all"]
     found += ["/api/v1/studies/relief/outcomes", "/api/v1/studies/relief/safety"]
     found += ["/studies/relief/adverse-events/", "/studies/relief/adverse-events/events.csv"]
@@ -201,7 +206,8 @@ def everything(client: Client, study: Study) -> Fetched:
 
 
 def steady(page: bytes) -> bytes:
-    """Without the tokens that differ in every answer, and how long ago alerts were raised."""
+    """Without tokens that differ in every answer, and clocks of alerts and of counts."""
+    page = re.sub(rb'Counted at [-0-9: ]+ UTC|"at":"[-0-9:.TZ]+"', b"", page)
     page = re.sub(rb'<span class="age">[^<]+</span>', b"", page)
     return re.sub(rb'name="(?:csrfmiddlewaretoken|key)" value="[-0-9A-Za-z]+"', b"", page)
 

@@ -45,6 +45,7 @@ ROWS: dict[str, Row] = {
     "analysis:outcomes": study(GET="statistician", OPTIONS="login"),
     "analysis:snapshots": study(GET=PLANNERS, POST=PLANNERS, OPTIONS="login"),
     "analysis:safety": study(GET="statistician", OPTIONS="login"),
+    "analysis:cremas": study(GET=READERS, OPTIONS="login"),
     "analysis:snapshot-file": study({"name": "codebook.csv"}, GET=PLANNERS, OPTIONS="login"),
     "study-alerts": study(GET=CARERS, OPTIONS="login"),
     # --- pages of a study ------------------------------------------------------------------
@@ -56,6 +57,9 @@ ROWS: dict[str, Row] = {
     "analytics:frozen": study(GET="statistician"),
     "analytics:outcomes": study(GET="statistician"),
     "analytics:outcomes-figure": study(GET="statistician"),
+    "analytics:cremas": study(GET=READERS),
+    "analytics:cremas-file": study({"kind": "csv"}, GET=READERS),
+    "analytics:cremas-figure": study({"kind": "csv"}, GET=READERS),
     "analytics:plans": study(GET=PLANNERS),
     "analytics:write-plan": study(GET=PLANNERS, POST=PLANNERS),
     "analytics:plan": study(GET=PLANNERS),
