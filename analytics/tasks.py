@@ -19,7 +19,9 @@ def work_off_shards() -> None:
 
 
 @shared_task(
-    name="analytics.tasks.build_snapshots", soft_time_limit=6 * 3600, time_limit=6 * 3600 + 60
+    name="analytics.tasks.build_snapshots",
+    soft_time_limit=building.LONGEST_S,
+    time_limit=building.LONGEST_S + 60,
 )
 def build_snapshots() -> None:
     """A large study takes longer than other tasks may; whoever is killed is found by the lease."""

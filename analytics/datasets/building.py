@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Self
 
+from celery.exceptions import SoftTimeLimitExceeded
 from django.db import connection
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -21,6 +22,11 @@ from analytics.models import Snapshot
 
 LEASE = timedelta(minutes=5)  # renewed as files grow
 EVERY_S = 1.0
+LONGEST_S = 6 * 3600  # that a worker may build; a command takes as long as it takes
+TOO_LONG = (
+    f"A worker builds a snapshot for at most {LONGEST_S // 3600} hours, and this "
+    "one took longer: ask for fewer formats, or build it by manage.py snapshot, which has no limit."
+)
 
 
 class SnapshotFailed(Exception):
@@ -31,7 +37,7 @@ class SnapshotBusy(Exception):
     """Another process builds this snapshot."""
 
 
-def build_next(now: datetime) -> Snapshot | None:
+def build_next(now: datetime, say: Say = silent) -> Snapshot | None:
     """Claim the longest waiting snapshot that nobody builds, and build it; None: nothing to do."""
     free = Q(lease_until=None) | Q(lease_until__lt=now)
     waiting = Snapshot.objects.filter(free, built_at=None, failed_at=None)
@@ -39,7 +45,7 @@ def build_next(now: datetime) -> Snapshot | None:
         if waiting.filter(pk=snapshot.pk).update(lease_until=now + LEASE):
             # Refused and failed are recorded with the snapshot.
             with suppress(SnapshotRefused, SnapshotFailed, SnapshotBusy):
-                build_snapshot(snapshot, wait=False)
+                build_snapshot(snapshot, say, wait=False)
             return snapshot
     return None
 
@@ -48,8 +54,8 @@ def build_snapshot(snapshot: Snapshot, say: Say = silent, *, wait: bool = True) 
     """Write the snapshot's files and note their hashes. Building again finds the same files.
 
     One process at a time: another waits, or with `wait` false raises SnapshotBusy. Raises
-    SnapshotRefused when arms are hidden by now, SnapshotFailed when the disk refuses or
-    prompts are lost. Whatever goes wrong is recorded with the snapshot.
+    SnapshotRefused when arms are hidden by now, SnapshotFailed when the disk refuses,
+    prompts are lost or a worker may not go on. Whatever goes wrong is recorded with the snapshot.
     """
     with _alone(snapshot, wait=wait):
         try:
@@ -58,9 +64,10 @@ def build_snapshot(snapshot: Snapshot, say: Say = silent, *, wait: bool = True) 
         except OSError as error:
             _note_failure(snapshot, _in_words(error))
             raise SnapshotFailed(_in_words(error)) from error
-        except LedgerUnbalanced as error:
-            _note_failure(snapshot, str(error))
-            raise SnapshotFailed(str(error)) from error
+        except (LedgerUnbalanced, SoftTimeLimitExceeded) as error:
+            why = TOO_LONG if isinstance(error, SoftTimeLimitExceeded) else str(error)
+            _note_failure(snapshot, why)
+            raise SnapshotFailed(why) from error
         except Exception as error:
             _note_failure(snapshot, str(error) or type(error).__name__)
             raise

@@ -13,11 +13,12 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from analytics.coupling import estimate_couplings
-from analytics.datasets.building import SnapshotFailed, build_snapshot
+from analytics.datasets.building import SnapshotBusy, SnapshotFailed, build_snapshot
 from analytics.datasets.draft import Say
 from analytics.datasets.formats import CSV, FORMATS
+from analytics.datasets.package import Package
 from analytics.datasets.snapshots import SnapshotRefused, request_snapshot
-from analytics.models import Deidentified, SnapshotMasking
+from analytics.models import Deidentified, Snapshot, SnapshotMasking
 from ema.audit import COMMAND
 from ema.management.named import study_named
 
@@ -98,8 +99,7 @@ class Command(BaseCommand):
                 deidentify=options["deidentify"],
                 recipient=options["recipient"],
             )
-            with written() as say:
-                package = build_snapshot(snapshot, say)
+            package = self._build(snapshot)
             place = package.directory
             if options["out"]:
                 place = Path(shutil.copytree(place, options["out"] / place.name))
@@ -117,3 +117,12 @@ class Command(BaseCommand):
         for warning in package.warnings:
             self.stdout.write(f"Warning: {warning}")
         self.stdout.write(f"SHA-256 of SHA256SUMS: {package.sha256}")
+
+    def _build(self, snapshot: Snapshot) -> Package:
+        """Build it, or wait for whoever does and find the same files."""
+        with written() as say:
+            try:
+                return build_snapshot(snapshot, say, wait=False)
+            except SnapshotBusy as busy:
+                self.stderr.write(f"{busy} Waiting until it is done.")
+            return build_snapshot(snapshot, say)
