@@ -59,7 +59,15 @@ def _arm_columns(scope: Scope) -> list[Column]:
         arm = word("arm", "armlabel.label", "A label of the arm; not which arm it is.")
     else:
         return []
-    return [text("stratum", "allocation.stratum", "Stratum of the allocation, if any."), arm]
+    in_error = whole(
+        "randomised_in_error",
+        "CASE WHEN allocation.id IS NOT NULL THEN (allocation.in_error_at IS NOT NULL)::int END",
+        "1 flagged as randomised in error, and analysed as allocated all the same; 0 not; empty "
+        "when not allocated.",
+        {"0": "as it should be", "1": "randomised in error"},
+    )
+    stratum = text("stratum", "allocation.stratum", "Stratum of the allocation, if any.")
+    return [stratum, in_error, arm]
 
 
 TALLY = """(SELECT participant_id, count(DISTINCT study_day) AS planned,

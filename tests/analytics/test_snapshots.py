@@ -26,6 +26,7 @@ from analytics.datasets.snapshots import SnapshotRefused, directory_of, request_
 from analytics.models import Snapshot
 from analytics.tasks import build_snapshots
 from ema import studies
+from ema.allocation import mark_randomised_in_error
 from ema.audit import COMMAND
 from ema.models import AdverseEvent, Allocation, AuditEvent, Participant, Prompt, Study, UrineTest
 from ema.questionnaires import drafts
@@ -171,6 +172,9 @@ def test_a_masked_snapshot_is_the_same_bytes_after_permuting_the_arms(level: str
         started_on=START.date(),
         reported_at=START,
     )
+    mark_randomised_in_error(
+        participant=study.participants.all()[2], reason="age", now=START, actor=COMMAND
+    )
     snapshot = request_snapshot(
         study, COMMAND, "masked", timezone.now(), formats=list(FORMATS), deidentify=level
     )
@@ -200,6 +204,23 @@ def test_only_an_unmasked_snapshot_has_arms() -> None:
     assert "arm" not in table(built(study), "participants")[0]
     people = table(built(study, "unmasked"), "participants")
     assert [one["arm"] for one in people] == ["placebo", "clonidine", "placebo", "clonidine"]
+
+
+def test_who_was_randomised_in_error_is_told_where_allocation_is() -> None:
+    study = make_trial(n=2)
+    add_participant(study, "P9")
+    mark_randomised_in_error(
+        participant=study.participants.get(code="P01"),
+        reason="canary: criterion 4",
+        now=timezone.now(),
+        actor=COMMAND,
+    )
+    assert "randomised_in_error" not in table(built(study), "participants")[0]
+    for masking in ("coded", "unmasked"):
+        directory = built(study, masking)
+        people = table(directory, "participants")
+        assert [one["randomised_in_error"] for one in people] == ["0", "1", ""]
+        assert not any(b"canary" in content for content in data(directory).values())
 
 
 def test_an_unmasked_snapshot_of_a_blinded_study_is_refused() -> None:
