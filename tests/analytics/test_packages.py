@@ -13,6 +13,7 @@ import frictionless
 import pytest
 from django.utils import timezone
 from pytest_django import Settings
+from scipy.stats import t as student
 
 from analytics.coupling import estimate_couplings
 from analytics.datasets.building import build_snapshot
@@ -119,10 +120,14 @@ def test_changes_are_told_row_by_row_against_the_snapshot_of_the_same_kind() -> 
     assert lines["items"] == "| `items` | 0 | 0 | 0 |  |"
 
 
-def the_terms(study: Study) -> dict[str, tuple[float, float]]:
+SHOWN = ("estimate", "standard_error", "df", "model_standard_error")
+
+
+def the_terms(study: Study) -> dict[str, dict[str, float]]:
     """What the study's comparison says, by the names that lme4 has for terms."""
     report = compare_whole(study, timezone.now())
-    told = {one["term"]: (one["estimate"], one["model_standard_error"]) for one in report["fixed"]}
+    assert "CR2" in report["method"]
+    told = {one["term"]: {name: one[name] for name in SHOWN} for one in report["fixed"]}
     names = {"intercept": "(Intercept)", "stress_within": "stress_within"}
     names |= {"stress_between": "stress_between", "arm[clonidine]": "clonidine"}
     names["stress_within:arm[clonidine]"] = "stress_within:clonidine"
@@ -138,9 +143,11 @@ def test_read_py_loads_all_tables_and_fits_the_comparison_again(tmp_path: Path) 
         with (package / f"data/{name}.csv").open(newline="") as file:
             assert f"{name}: {len(list(csv.DictReader(file)))} rows" in done.stderr
     fitted = json.loads(done.stdout)["terms"]
-    for term, (estimate, error) in the_terms(study).items():
-        assert fitted[term]["estimate"] == pytest.approx(estimate, rel=1e-5, abs=1e-7)
-        assert fitted[term]["standard_error"] == pytest.approx(error, rel=1e-5)
+    for term, told in the_terms(study).items():
+        low, high = fitted[term].pop("interval")
+        assert fitted[term] == pytest.approx(told, rel=1e-5, abs=1e-7)
+        reach = student.ppf(0.975, told["df"]) * told["standard_error"]
+        assert (high - low) / 2 == pytest.approx(reach, rel=1e-5)
     types = run(
         [sys.executable, "-c", "from read import tables as t; print(t()['prompts'][-1])"], package
     ).stdout
@@ -169,11 +176,11 @@ def test_read_r_loads_all_tables_and_fits_the_comparison_again(tmp_path: Path) -
     for name in NAMES:
         with (package / f"data/{name}.csv").open(newline="") as file:
             assert f"{name}: {len(list(csv.DictReader(file)))} rows" in done.stderr
-    rows = [line.split(",") for line in done.stdout.splitlines()[1:]]
-    fitted = {term.replace("arm", ""): (float(b), float(e)) for term, b, e in rows}
-    for term, (estimate, error) in the_terms(study).items():
-        assert fitted[term][0] == pytest.approx(estimate, rel=1e-4, abs=1e-6)
-        assert fitted[term][1] == pytest.approx(error, rel=1e-4)
+    head, *rows = [line.split(",") for line in done.stdout.splitlines()]
+    assert head == ["", *SHOWN]
+    fitted = {term.replace("arm", ""): [float(cell) for cell in row] for term, *row in rows}
+    for term, told in the_terms(study).items():
+        assert fitted[term] == pytest.approx([*told.values()], rel=1e-4, abs=1e-6)
     shown = 'source("read.R"); t <- tables; cat(class(t$prompts$scheduled_at_utc)[1], attr('
     shown += 't$prompts$scheduled_at_utc, "tzone"), class(t$urine$due_on), t$participants[1, 1])'
     said = run(["Rscript", "-e", shown], package).stdout

@@ -71,8 +71,9 @@ def comparison(data: dict[str, Table], reference: str | None = None) -> dict[str
 
     craving ~ stress_within * arm + stress_between + (1 + stress_within | participant)
 
-    Terms with their estimates and standard errors (of the model). The reference arm is `reference`
-    or the one that provenance.json names. Without arms, the same model without them.
+    Terms with their estimates; `standard_error`, `df` and `interval` (95 %) are cluster-robust, CR2
+    with Satterthwaite's df, and `model_standard_error` is the model's own. The reference arm is
+    `reference` or the one that provenance.json names. Without arms, the same model without them.
     """
     import numpy as np
 
@@ -101,6 +102,7 @@ def _reml(blocks: list[Any], terms: list[str]) -> dict[str, Any]:
     """Fit by the profiled REML criterion; blocks of (X, Z, y), one a participant."""
     import numpy as np
     from scipy.optimize import minimize
+    from scipy.stats import t as student
 
     xx, xz = np.array([X.T @ X for X, _, _ in blocks]), np.array([X.T @ Z for X, Z, _ in blocks])
     xy, zy = np.array([X.T @ y for X, _, y in blocks]), np.array([Z.T @ y for _, Z, y in blocks])
@@ -129,14 +131,57 @@ def _reml(blocks: list[Any], terms: list[str]) -> dict[str, Any]:
         start = found.x
     _, beta, a, variance = solved(start)
     errors = np.sqrt(np.diag(np.linalg.inv(a)) * variance)
+    root = np.array([[start[0], 0.0], [start[1], start[2]]])
+    robust, df = _cr2(blocks, root, beta, np.linalg.inv(a))
+    half = student.ppf(0.975, df) * robust
+    columns = (beta, robust, df, beta - half, beta + half, errors)
     return {
         "participants": len(blocks),
         "pairs": n,
         "terms": {
-            term: {"estimate": float(estimate), "standard_error": float(error)}
-            for term, estimate, error in zip(terms, beta, errors, strict=True)
+            term: {
+                "estimate": float(estimate),
+                "standard_error": float(error),
+                "df": float(degrees),
+                "interval": [float(low), float(high)],
+                "model_standard_error": float(own),
+            }
+            for term, estimate, error, degrees, low, high, own in zip(terms, *columns, strict=True)
         },
     }
+
+
+def _cr2(blocks: list[Any], root: Any, beta: Any, bread: Any) -> tuple[Any, Any]:
+    """Cluster-robust standard errors, a participant being a cluster, and their degrees of freedom.
+
+    Bell & McCaffrey 2002; Pustejovsky & Tipton 2018, as clubSandwich has them. A participant's rows
+    are turned into the span of their X and Z: outside it nothing is corrected.
+    """
+    import numpy as np
+
+    p = len(beta)
+    meat, outer = np.zeros((p, p)), np.zeros((p, p, p))  # outer: one matrix a term
+    mean, own = np.zeros(p), np.zeros(p)
+    for rows in blocks:
+        span = np.linalg.qr(np.column_stack(rows[:2]))[0].T
+        x, z, y = (span @ part for part in rows)
+        factor = np.linalg.cholesky(np.eye(len(y)) + z @ root @ root.T @ z.T)  # of V
+        scaled, around = np.linalg.solve(factor, x), factor.T @ factor
+        lost = np.eye(len(y)) - scaled @ bread @ scaled.T
+        values, vectors = np.linalg.eigh(around @ lost @ around)
+        there = values > 1e-9 * values[-1]
+        power = np.where(there, 1 / np.sqrt(np.where(there, values, 1.0)), 0.0)
+        adjusted = factor @ (vectors * power) @ vectors.T @ scaled  # A V⁻¹X
+        score = adjusted.T @ (y - x @ beta)
+        h = adjusted @ bread
+        v, a = ((factor.T @ h) ** 2).sum(axis=0), x.T @ h
+        k = (a * (bread @ a)).sum(axis=0)
+        meat += np.outer(score, score)
+        mean, own = mean + v - k, own + v * (v - 2 * k)
+        outer += np.einsum("pm,qm->mpq", a, a)
+    turned = bread @ outer
+    df = mean**2 / (own + np.einsum("mpq,mqp->m", turned, turned))
+    return np.sqrt(np.diag(bread @ meat @ bread)), df
 
 
 def main() -> None:
