@@ -2,17 +2,23 @@
 
 import threading
 import time
+from datetime import timedelta
 
 import numpy as np
 import pytest
 from django.db import connection
+from django.utils import timezone
 
 from analytics import simulation
+from analytics.demo import adverse_events
 from analytics.demo import study as demo_study
 from analytics.demo.phones import answers_of
 from analytics.demo.steps import DemoFailed
+from analytics.demo.study import Cast, Wanted
 from analytics.management.commands.demo import refuse_other_studies
 from analytics.study_names import numbered, one_at_a_time
+from ema.adverse_events import SAID
+from ema.models import AdverseEvent
 from ema.questionnaires import default
 from ema.questionnaires.answers import contradictions
 from tests import trial
@@ -52,6 +58,26 @@ def test_of_two_at_once_the_second_waits_for_its_name() -> None:
         order.append("first")
     other.join(10)
     assert order == ["first", "second"]
+
+
+@pytest.mark.django_db
+def test_the_demo_has_a_few_adverse_events_whatever_the_arm() -> None:
+    wanted, now = Wanted(participants=40), timezone.now()
+    began = now - timedelta(days=80)
+    told = []
+    for slug in ("demo", "demo-2"):
+        study = trial.make_study(slug)
+        people = [trial.enrol(study, f"D-{n:03}", "Asia/Tokyo", began) for n in range(40)]
+        traits = simulation.draw_people(wanted.rng(1), [False] * 40, wanted.effect)
+        for number, person in enumerate(people if slug == "demo-2" else ()):
+            trial.allocate(person, ("placebo", "clonidine")[number % 2])
+        reported = adverse_events.report_events(wanted, Cast(tuple(people), traits), now)
+        found = AdverseEvent.objects.filter(participant__study=study).order_by("pk")
+        told.append(list(found.values_list("participant__code", "started_on", *SAID)))
+        assert reported == len(told[-1])
+    assert told[0] == told[1]
+    assert 4 <= len(told[0]) <= 28
+    assert len({term for _, _, term, *_ in told[0]}) > 2
 
 
 def test_the_demo_answers_what_its_questionnaire_asks() -> None:

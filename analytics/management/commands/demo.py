@@ -15,8 +15,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from analytics import comparison, simulation
+from analytics.demo import adverse_events, steps
 from analytics.demo import phones as demo_phones
-from analytics.demo import steps
 from analytics.demo import study as demo_study
 from analytics.demo.steps import Deadline, DemoFailed
 from analytics.demo.study import Cast, Wanted
@@ -110,6 +110,7 @@ class Command(BaseCommand):
                 study = demo_study.create_study(wanted, demo_study.free_slug(), now)
                 operators = demo_study.create_operators(study)
             cast = demo_study.enrol_everybody(wanted, study, now)
+            adverse_events.report_events(wanted, cast, now)
             step.advance()
         with progress("Web, worker and beat start", 1) as step:
             web = stack.start_web(HOST, port, workers=2, environ=FASTER)
