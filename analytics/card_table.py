@@ -8,6 +8,7 @@ from analytics.card_options import option_tables
 from analytics.figures_forest import shown_subgroups
 from analytics.outcomes_wording import sentences as outcome_sentences
 from analytics.report import comparison_table, grid
+from analytics.safety_wording import safety_table
 from analytics.wording import all_of, p_value, percent, sentences
 
 METHOD_NAMES = {
@@ -47,6 +48,7 @@ def card_table(report: Report) -> str:
             *(one["sentence"] for one in report["warnings"]),
             *report["notes"],
             *_abstinence(report),
+            *_adverse_events(report),
             *provenance(report),
         ]
     )
@@ -60,6 +62,12 @@ def _abstinence(report: Report) -> list[str]:
     if "impossible" in told:
         return [*heading, told["impossible"], ""]
     return [*heading, *outcome_sentences(told), *told["warnings"], told["definition"], ""]
+
+
+def _adverse_events(report: Report) -> list[str]:
+    """The safety table, of reports that hold it."""
+    told = report.get("safety")
+    return ["", "Adverse events", safety_table(told), ""] if told else []
 
 
 def details(report: Report) -> list[Table]:

@@ -158,6 +158,9 @@ def test_a_comparison_holds_the_safety_and_freezes_it() -> None:
     now = timezone.now()
     report = compare_whole(study, now)
     assert report["safety"] == safety(study)
+    out = io.StringIO()
+    call_command("compare", study.slug, "--table", stdout=out, stderr=io.StringIO())
+    assert f"\nAdverse events\n{safety_table(report['safety'])}\n" in out.getvalue()
     kept = freeze(study, COMMAND, now)
     assert kept.report["safety"]["arms"] == report["safety"]["arms"]
     stat = sign_in("stan", study, "statistician")
