@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from ema import access, adverse_events
+from ema import access, adverse_events, double_entry
 from ema.access import READERS, NoAccess
 from ema.adverse_events import SAID, EventRefused
 from ema.audit import Actor
@@ -116,18 +116,22 @@ def report(request: HttpRequest, slug: str) -> HttpResponse:
     form.fields["participant"].queryset = _people(request, study)  # type: ignore[attr-defined]
     if request.method == "POST" and form.is_valid():
         try:
-            event = adverse_events.report(
+            told = double_entry.report_event(
                 participant=form.cleaned_data["participant"],
                 key=form.cleaned_data["key"],
                 said=form.said,
                 now=timezone.now(),
                 actor=_actor(request),
             )
-            messages.success(request, f"Adverse event {event.pk} is kept: {event}.")
-            return redirect("console:adverse-events", slug=slug)
+            messages.success(request, double_entry.in_words(told))
+            where = "adverse-events" if isinstance(told, AdverseEvent) else "entries"
+            return redirect(f"console:{where}", slug=slug)
         except EventRefused as error:
             form.say(error.problems)
-    return _form_page(request, study, form, f"Report an adverse event: {study.title}")
+    title = f"Report an adverse event: {study.title}"
+    waiting = access.double_entries_for(request.user).filter(participant__study=study)
+    begun = waiting.entered_once().filter(urine_test=None).select_related("participant", "first_by")
+    return _form_page(request, study, form, title, begun=begun)
 
 
 @require_http_methods(["GET", "POST"])

@@ -7,7 +7,16 @@ from typing import Any, NamedTuple
 
 from django.db.models import Count, Max, Min, Q, QuerySet
 
-from ema.models import Device, Participant, Pause, PhaseStart, Prompt, Quarantine, UrineTest
+from ema.models import (
+    Device,
+    DoubleEntry,
+    Participant,
+    Pause,
+    PhaseStart,
+    Prompt,
+    Quarantine,
+    UrineTest,
+)
 from ema.prompt_state import REACHED_A_PHONE
 from ema.zone_names import zone_named
 
@@ -97,7 +106,9 @@ def _gather(
     for person, begins_on, days in starts.values_list("participant", "begins_on", "phase__days"):
         begun_on.setdefault(person, begins_on)
         last_on[person] = max(begins_on + (days - 1) * DAY, last_on.get(person, begins_on))
+    entered = DoubleEntry.objects.waiting().filter(participant__in=ids).exclude(urine_test=None)
     open_tests = UrineTest.objects.filter(participant__in=ids, result="").order_by()
+    open_tests = open_tests.exclude(pk__in=entered.values("urine_test"))
     today = now.date()
     return Gathered(
         prompts=_prompts([person.pk for person in listed], ids, now),

@@ -24,7 +24,7 @@ class StudyForm(forms.ModelForm[Study]):
 
     class Meta:
         model = Study
-        fields = ["title", "slug", "masking", "zone"]
+        fields = ["title", "slug", "masking", "zone", "double_entry"]
 
 
 class PartForm(forms.ModelForm[Any]):

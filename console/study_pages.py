@@ -1,6 +1,7 @@
 """The pages of this package that every study has, and who may open them."""
 
 from console.alerts import open_alerts
+from console.entries import entries_to_make
 from ema.access import CARERS, READERS, TRAIL_READERS, UNBLINDERS
 from ema.models.study import Role
 from ema.pages import ADMINISTRATORS, StudyPage
@@ -15,6 +16,7 @@ PAGES: list[StudyPage] = [
     StudyPage("Screening log", "console:screening", COORDINATORS, "Care"),
     StudyPage("Enrol", "console:enrol", COORDINATORS, "Care"),
     StudyPage("Urine calendar", "console:urine", READERS, "Care"),
+    StudyPage("Double entry", "console:entries", COORDINATORS, "Care", waiting=entries_to_make),
     StudyPage("Flow of participants", "console:flow", READERS, "Trial"),
     StudyPage("Adverse events", "console:adverse-events", READERS, "Care"),
     StudyPage("Allocation", "console:allocation", COORDINATORS, "Care"),

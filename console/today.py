@@ -12,6 +12,7 @@ from console.progress import DELIVERED, SILENT_HOURS, Progress, progress_of
 from ema import access, heartbeat
 from ema.access import CARERS, READERS
 from ema.models import (
+    DoubleEntry,
     Heartbeat,
     Participant,
     Prompt,
@@ -20,12 +21,14 @@ from ema.models import (
     Study,
     UrineTest,
 )
+from ema.models.study import Role
 from ema.pages import answer_page, operators_page
 from ema.zone_names import zone_named
 from scheduler.models import Delivery
 
 DAY = timedelta(days=1)
 MOST_LISTED = 20
+COORDINATORS = frozenset({Role.COORDINATOR.value})
 
 
 class Asked(NamedTuple):
@@ -67,6 +70,7 @@ def today(request: HttpRequest, slug: str) -> HttpResponse:
         silent=_silent(everybody),
         low=[one for one in everybody if _is_low(one)][:MOST_LISTED],
         alerts=_alerts(request, study),
+        entries=_entries(request, study),
         urine=_urine(people, begins),
         failures=_failures(people, now),
         health=_health(now),
@@ -125,9 +129,21 @@ def _alerts(request: HttpRequest, study: Study) -> dict[str, Any] | None:
     return found
 
 
+def _entries(request: HttpRequest, study: Study) -> dict[str, int] | None:
+    """What two people enter and is not settled; None for whom it is not, or where nobody does."""
+    if not access.roles_in(user=request.user, study=study) & COORDINATORS:
+        return None
+    mine = access.double_entries_for(request.user).filter(participant__study=study)
+    found = {"once": mine.entered_once().count(), "differ": mine.differing().count()}
+    return found if study.double_entry or any(found.values()) else None
+
+
 def _urine(people: QuerySet[Participant], begins: datetime) -> dict[str, Any]:
-    """By the date of the study's own day."""
-    tests = UrineTest.objects.filter(participant__in=people.order_by().values("pk"))
+    """By the date of the study's own day. A first entry that waits is told of by itself."""
+    ids = people.order_by().values("pk")
+    entered = DoubleEntry.objects.waiting().filter(participant__in=ids)
+    tests = UrineTest.objects.filter(participant__in=ids)
+    tests = tests.exclude(pk__in=entered.exclude(urine_test=None).values("urine_test"))
     on = begins.date()
     counts = tests.aggregate(
         due_today=Count("pk", filter=Q(due_on=on, result="")),

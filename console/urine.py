@@ -23,7 +23,7 @@ from ema.models.study import Role
 from ema.models.urine import UrineResult
 from ema.pages import answer_page, operators_page
 from ema.urine import Entry
-from ema.urine_batch import BatchRefused, record_results
+from ema.urine_batch import BatchRefused, Recorded, record_results
 from ema.zone_names import zone_named
 
 COORDINATORS = frozenset({Role.COORDINATOR.value})
@@ -94,7 +94,7 @@ def _asked(request: HttpRequest, slug: str) -> Asked:
 
 def _listed(asked: Asked) -> QuerySet[Participant]:
     found = due_in(asked.people, asked.week, only_open=asked.only_open, until=asked.today)
-    return found.select_related("site").order_by("code")
+    return found.select_related("site", "study").order_by("code")
 
 
 def _show(
@@ -106,9 +106,8 @@ def _show(
     leaves = Paginator(_listed(asked), A_PAGE)
     leaf = leaves.get_page(request.GET.get("page"))
     days = sorted(set(_days_of(asked)))
-    shown = lines(
-        list(leaf), asked.week, days=days, writable=_writable(request), now=timezone.now()
-    )
+    writable = _writable(request, asked.study)
+    shown = lines(list(leaf), asked.week, days=days, writable=writable, now=timezone.now())
     rows = [
         (line, [cell and (cell, *_field(cell.test, typed, problems)) for cell in line.cells])
         for line in shown
@@ -123,10 +122,13 @@ def _show(
         leaf=leaf,
         days=days,
         rows=rows,
+        takes_two=any(cell and cell[0].entered for _, cells in rows for cell in cells)
+        or asked.study.double_entry,
+        enters=bool(writable),
         n_problems=len(problems or ()),
         may_enter=any(cell and cell[0].may_enter for _, cells in rows for cell in cells),
         results=UrineResult.choices,
-        counts=counts(asked.people, asked.week, asked.today),
+        counts=counts(asked.study, asked.people, asked.week, asked.today),
         sites=_sites(request, asked.study),
         links=_links(asked, leaf),
     )
@@ -160,8 +162,8 @@ def _sites(request: HttpRequest, study: Study) -> list[str]:
     return sorted(people.order_by().values_list("site__code", flat=True).distinct())
 
 
-def _writable(request: HttpRequest) -> set[int]:
-    sites = access.sites_for(request.user, Role.COORDINATOR.value)
+def _writable(request: HttpRequest, study: Study) -> set[int]:
+    sites = access.sites_for(request.user, Role.COORDINATOR.value).filter(study=study)
     return set(sites.values_list("pk", flat=True))
 
 
@@ -192,11 +194,20 @@ def _enter(request: HttpRequest, asked: Asked) -> HttpResponse:
         problems |= error.problems
     if problems:
         return _show(request, asked, request.POST, problems)
+    _tell(request, told)
+    return redirect(asked.address(page=request.GET.get("page", "")))
+
+
+def _tell(request: HttpRequest, told: Recorded) -> None:
     if told.new:
         messages.success(request, f"{told.new} results were recorded.")
-    else:
+    if told.once:
+        messages.success(request, f"{told.once} results were entered once, and wait for somebody.")
+    if told.differ:
+        said = "second entries differ from the first: they wait on the page of double entry."
+        messages.warning(request, f"{told.differ} {said}")
+    if not any((told.new, told.once, told.differ)):
         messages.info(request, "Nothing was new: no result was chosen, or all were recorded.")
-    return redirect(asked.address(page=request.GET.get("page", "")))
 
 
 def _tests_named(request: HttpRequest, asked: Asked) -> list[UrineTest]:

@@ -8,12 +8,17 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from ema.models import Participant, UrineTest
+from ema.double_entry import waiting_for
+from ema.models import DoubleEntry, Participant, Study, UrineTest
 from ema.models.urine import UrineResult
 from ema.urine import today_of
 
 DAY = timedelta(days=1)
-STATES = ("negative", "positive", "missed", "open", "due today", "to come")
+ENTERED = ("entered once", "second entry late", "entries differ")
+STATES = ("negative", "positive", "missed", "open", *ENTERED, "due today", "to come")
+
+
+Counts = list[tuple[str, int]]
 
 
 class Run(NamedTuple):
@@ -28,6 +33,9 @@ class Cell(NamedTuple):
     state: str
     may_enter: bool
     may_correct: bool
+    may_decide: bool
+    entered: DoubleEntry | None
+    """The entries of a result that is not settled."""
 
 
 class Line(NamedTuple):
@@ -56,10 +64,17 @@ class Week(NamedTuple):
         return self.monday + 7 * DAY
 
 
-def state_of(test: UrineTest, today: date) -> str:
-    """One of STATES."""
+def state_of(
+    test: UrineTest, today: date, *, entered: DoubleEntry | None = None, grace: int | None = None
+) -> str:
+    """One of STATES; a second entry is late after the days of grace that the study gives."""
     if test.result:
         return test.result
+    if entered and entered.second_by_id:
+        return "entries differ"
+    if entered:
+        is_late = grace is not None and test.due_on + grace * DAY < today
+        return "second entry late" if is_late else "entered once"
     if test.due_on == today:
         return "due today"
     return "open" if test.due_on < today else "to come"
@@ -95,13 +110,15 @@ def due_in(
     return people.filter(due).distinct()
 
 
-def counts(people: QuerySet[Participant], week: Week, today: date) -> list[tuple[str, int]]:
+def counts(study: Study, people: QuerySet[Participant], week: Week, today: date) -> Counts:
     """How many tests of the week are in each state, by the date of the study's zone."""
+    tests = list(tests_of(people, week).only("due_on", "result"))
+    pairs, grace = waiting_for(tests), study.urine_grace_days
     found = Counter(
-        state_of(UrineTest(due_on=due_on, result=result), today)
-        for due_on, result in tests_of(people, week).values_list("due_on", "result")
+        state_of(test, today, entered=pairs.get(test.pk), grace=grace) for test in tests
     )
-    return [(state, found[state]) for state in STATES]
+    shown = STATES if study.double_entry or pairs else [s for s in STATES if s not in ENTERED]
+    return [(state, found[state]) for state in shown]
 
 
 def lines(
@@ -111,16 +128,13 @@ def lines(
     tests = UrineTest.objects.filter(
         participant__in=people, due_on__range=(week.monday, week.days[-1])
     )
-    every = {
-        owner: list(own)
-        for owner, own in groupby(
-            tests.order_by("participant_id", "due_on"), lambda test: test.participant_id
-        )
-    }
-    runs = runs_of(people)
+    listed = list(tests.order_by("participant_id", "due_on"))
+    every = {owner: list(own) for owner, own in groupby(listed, lambda test: test.participant_id)}
+    runs, pairs = runs_of(people), waiting_for(listed)
     for person in people:
         cells = {
-            test.due_on: _cell(test, person, writable, now) for test in every.get(person.pk, [])
+            test.due_on: _cell(test, pairs.get(test.pk), person, writable, now)
+            for test in every.get(person.pk, [])
         }
         yield Line(person, runs[person.pk], [cells.get(day) for day in days])
 
@@ -138,10 +152,25 @@ def runs_of(people: list[Participant]) -> dict[int, Run | None]:
     return {one.pk: current_run(one.enrolled_on, every.get(one.pk, [])) for one in people}
 
 
-def _cell(test: UrineTest, person: Participant, writable: set[int], now: datetime) -> Cell:
-    state = state_of(test, today_of(person, now))
+def _cell(
+    test: UrineTest,
+    entered: DoubleEntry | None,
+    person: Participant,
+    writable: set[int],
+    now: datetime,
+) -> Cell:
+    grace = person.study.urine_grace_days
+    state = state_of(test, today_of(person, now), entered=entered, grace=grace)
     mine = person.site_id in writable
-    return Cell(test, state, mine and state in ("open", "due today"), mine and bool(test.result))
+    may_enter = mine and state not in ("to come", "entries differ") and not test.result
+    return Cell(
+        test,
+        state,
+        may_enter=may_enter,
+        may_correct=mine and bool(test.result),
+        may_decide=mine and state == "entries differ",
+        entered=entered,
+    )
 
 
 def as_rows(people: list[Participant], week: Week, now: datetime) -> Iterator[tuple[Any, ...]]:

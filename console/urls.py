@@ -9,6 +9,7 @@ from console import (
     audit,
     compliance,
     enrol,
+    entries,
     landing,
     roster,
     timeline,
@@ -31,6 +32,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "<slug:slug>/adverse-events/<int:event_number>/strike/",
         adverse_events.strike,
         name="strike-adverse-event",
+    ),
+    path("<slug:slug>/entries/", entries.listed, name="entries"),
+    path("<slug:slug>/entries/<int:entry_number>/", entries.one, name="entry"),
+    path("<slug:slug>/entries/<int:entry_number>/decide/", entries.decide, name="decide-entry"),
+    path(
+        "<slug:slug>/entries/<int:entry_number>/withdraw/", entries.withdraw, name="withdraw-entry"
     ),
     path("<slug:slug>/urine/", urine.calendar, name="urine"),
     path("<slug:slug>/urine/calendar.csv", urine.calendar_file, name="urine-file"),

@@ -16,6 +16,7 @@ from ema.models import (
     AlertRule,
     AuditEvent,
     Device,
+    DoubleEntry,
     Membership,
     Participant,
     PhoneEvent,
@@ -26,6 +27,7 @@ from ema.models import (
     Site,
     Study,
 )
+from ema.models.double_entry import DoubleEntryQuerySet
 from ema.models.prompt import PromptQuerySet
 from ema.models.study import Masking, Role
 
@@ -144,6 +146,23 @@ def participants_for(user: User) -> QuerySet[Participant]:
 def adverse_events_for(user: User) -> QuerySet[AdverseEvent]:
     """Adverse events of the participants whom a user may see."""
     return AdverseEvent.objects.filter(participant__in=participants_for(user))
+
+
+def double_entries_for(user: User) -> DoubleEntryQuerySet:
+    """What was entered, by anybody, about participants for whom a user enters results."""
+    sites = sites_for(user, Role.COORDINATOR.value)
+    return DoubleEntry.objects.filter(participant__site__in=sites)
+
+
+def access_double_entry(*, user: User, slug: str, number: int) -> DoubleEntry:
+    """The entry, or NoAccess: an unknown one and a forbidden one look the same."""
+    found = double_entries_for(user).filter(participant__study__slug=slug, pk=number)
+    entry = found.select_related(
+        "participant__study", "participant__site", "urine_test", "first_by", "second_by"
+    ).first()
+    if entry is None:
+        raise NoAccess(f"There is no entry {number} in study {slug!r} where you enter results.")
+    return entry
 
 
 def sites_for(user: User, *roles: str) -> QuerySet[Site]:

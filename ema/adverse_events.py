@@ -43,7 +43,13 @@ class EventRefused(ValueError):
 
 @transaction.atomic
 def report(
-    *, participant: Participant, key: UUID, said: Mapping[str, Any], now: datetime, actor: Actor
+    *,
+    participant: Participant,
+    key: UUID,
+    said: Mapping[str, Any],
+    now: datetime,
+    actor: Actor,
+    reason: str = "",
 ) -> AdverseEvent:
     """Keep an event; the same key again is the event that is there. Raises EventRefused."""
     Participant.objects.select_for_update().get(pk=participant.pk)
@@ -52,8 +58,21 @@ def report(
     event = AdverseEvent(key=key, participant=participant, reported_at=now, **said)
     _refuse_wrong(event, now)
     event.save()
-    _write_down("adverse_event.reported", event, actor, after=_told(event))
+    _write_down("adverse_event.reported", event, actor, after=_told(event), reason=reason)
     return event
+
+
+def told_of(*, participant: Participant, said: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """What would be said of an event, as texts and numbers. Raises EventRefused."""
+    event = AdverseEvent(participant=participant, reported_at=now, **said)
+    _refuse_wrong(event, now)
+    return _told(event)
+
+
+def said_by(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What was said of an event, from what `told_of` made of it."""
+    fields = {field.name: field for field in AdverseEvent._meta.fields}
+    return {name: fields[name].to_python(told[name]) for name in SAID}
 
 
 @transaction.atomic

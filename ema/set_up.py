@@ -54,6 +54,7 @@ def steps(study: Study, now: datetime) -> list[Step]:
 def _study(study: Study) -> Iterable[str]:
     yield f"{study.title} ({study.slug}), {study.get_masking_display()}"
     yield f"time zone of the team: {study.zone}"
+    yield f"results are entered {'twice, by two people' if study.double_entry else 'once'}"
 
 
 def _arm(arm: object) -> str:

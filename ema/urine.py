@@ -8,7 +8,7 @@ from django.db import transaction
 
 from ema import audit
 from ema.audit import Actor
-from ema.models import Participant, PhaseStart, Study, UrineTest
+from ema.models import DoubleEntry, Participant, PhaseStart, Study, UrineTest
 from ema.models.urine import UrineResult
 from ema.zone_names import zone_named
 
@@ -84,17 +84,23 @@ def mark_missed(now: datetime) -> int:
 
 @transaction.atomic
 def _mark_missed(study: Study, now: datetime) -> int:
-    """Of one study; tests that somebody is entering right now are left to them."""
+    """Of one study; tests that somebody is entering, now or by a first entry, are left to them."""
     over = timedelta(days=study.urine_grace_days or 0)
     anywhere = (now + FARTHEST_EAST).date()
     open_tests = UrineTest.objects.open().filter(
         participant__study=study, due_on__lt=anywhere - over
     )
     locked = open_tests.select_for_update(of=("self",), skip_locked=True).order_by("pk")
+    found = list(locked.select_related("participant__site"))
+    begun = set(  # asked once the tests are locked: from then on nobody begins
+        DoubleEntry.objects.waiting()
+        .filter(urine_test__in=[test.pk for test in found])
+        .values_list("urine_test", flat=True)
+    )
     missed = [
         test
-        for test in locked.select_related("participant__site")
-        if test.due_on + over < today_of(test.participant, now)
+        for test in found
+        if test.due_on + over < today_of(test.participant, now) and test.pk not in begun
     ]
     for test in missed:
         test.result, test.recorded_at = UrineResult.MISSED, now
@@ -125,6 +131,31 @@ def refuse_wrong_date(*, test: UrineTest, collected_on: date | None, now: dateti
             f"{collected_on} is more than {MOST_DAYS_OFF} days from {test.due_on}, when the test "
             "was due: choose the test that was due then."
         )
+
+
+def refuse_wrong_result(
+    *, test: UrineTest, result: str, collected_on: date | None, now: datetime
+) -> None:
+    """UrineRefused when a result and its date do not go together, or not with this test."""
+    if result == UrineResult.MISSED and collected_on:
+        raise UrineRefused("A missed test has no sample: leave its date empty.")
+    if result != UrineResult.MISSED and not collected_on:
+        raise UrineRefused("Say on which day the sample was collected.")
+    refuse_wrong_date(test=test, collected_on=collected_on, now=now)
+
+
+def refuse_one_entry(test: UrineTest) -> None:
+    """UrineRefused for a test whose result two people enter: one is not enough."""
+    if takes_two(test, test.double_entries.waiting().exists()):
+        raise UrineRefused(
+            f"The result of {test.due_on} is entered twice, by two people: enter it on the urine "
+            "calendar."
+        )
+
+
+def takes_two(test: UrineTest, is_begun: bool) -> bool:
+    """Whether two people enter this result; `is_begun` where a first entry waits."""
+    return not test.result and (is_begun or test.participant.study.double_entry)
 
 
 def refuse_wrong_correction(
@@ -159,10 +190,13 @@ def record_result(
 ) -> bool:
     """Enter a result, or correct one with a reason; False when it says so already.
 
-    The audit trail keeps what it was before. Raises UrineRefused.
+    The audit trail keeps what it was before. A result that two people enter is not recorded here.
+    Raises UrineRefused.
     """
     locked = UrineTest.objects.select_for_update(of=("self",)).get(pk=test.pk)
     entry = Entry(test.pk, result, collected_on, reason)
+    if result:
+        refuse_one_entry(locked)
     refuse_wrong_date(test=test, collected_on=collected_on, now=now)
     refuse_wrong_correction(test=locked, result=result, collected_on=collected_on, reason=reason)
     is_new = write(test=locked, entry=entry, now=now, actor=actor)

@@ -1,15 +1,16 @@
 """Many urine results at once: all of them, or none and what is wrong with each."""
 
+from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
 
-from ema import urine
+from ema import double_entry, urine
 from ema.audit import Actor
-from ema.models import AuditEvent, UrineTest
-from ema.models.urine import UrineResult
+from ema.double_entry import EntryRefused, Standing
+from ema.models import AuditEvent, DoubleEntry, UrineTest
 from ema.urine import Entry, UrineRefused
 
 
@@ -22,10 +23,17 @@ class BatchRefused(ValueError):
 
 
 class Recorded(NamedTuple):
-    """How many results are new or corrected, and how many were there already."""
+    """How many results are new or corrected, and how many were there already.
+
+    Where two people enter each: how many were entered once, and how many second entries differ.
+    Nobody compares second entries before they are saved: of a rehearsal they are `second`.
+    """
 
     new: int
     known: int
+    once: int = 0
+    differ: int = 0
+    second: int = 0
 
 
 @transaction.atomic
@@ -34,33 +42,62 @@ def record_results(
 ) -> Recorded:
     """Enter results, one for each test; who sends the same again changes nothing.
 
-    A recorded result is corrected only with a reason. A rehearsal says what would be, and saves
-    nothing. Raises BatchRefused.
+    A recorded result is corrected only with a reason. Where two people enter each, these are first
+    or second entries. A rehearsal says what would be, and saves nothing. Raises BatchRefused.
     """
     wanted = UrineTest.objects.filter(pk__in=[entry.test for entry in entries])
     locked = wanted.select_for_update(of=("self",)).order_by("pk")
     tests = {
         test.pk: test for test in locked.select_related("participant__study", "participant__site")
     }
-    problems = {entry.test: problem(tests[entry.test], entry, now) for entry in entries}
+    pairs = double_entry.waiting_for(tests.values())
+    problems = {
+        entry.test: problem(tests[entry.test], pairs.get(entry.test), entry, now, actor)
+        for entry in entries
+    }
     if wrong := {test: why for test, why in problems.items() if why}:
         raise BatchRefused(wrong)
-    new = sum(
-        urine.write(test=tests[entry.test], entry=entry, now=now, actor=actor) for entry in entries
+    told = Counter(
+        _enter(tests[entry.test], pairs.get(entry.test), entry, now, actor) for entry in entries
     )
     transaction.set_rollback(is_rehearsal)
-    return Recorded(new, len(entries) - new)
+    return _recorded(told, is_rehearsal)
 
 
-def problem(test: UrineTest, entry: Entry, now: datetime) -> str:
+def _enter(
+    test: UrineTest, pair: DoubleEntry | None, entry: Entry, now: datetime, actor: Actor
+) -> tuple[Standing, bool]:
+    """What became of it, and whether it was a second entry."""
+    if urine.takes_two(test, pair is not None):
+        told = double_entry.enter_result(test=test, pair=pair, entry=entry, now=now, actor=actor)
+        return told, pair is not None and told in (Standing.SETTLED, Standing.DIFFERS)
+    is_new = urine.write(test=test, entry=entry, now=now, actor=actor)
+    return (Standing.SETTLED if is_new else Standing.KNOWN), False
+
+
+def _recorded(told: Counter[tuple[Standing, bool]], is_rehearsal: bool) -> Recorded:
+    """A rehearsal does not tell whether second entries agree: one could try until they do."""
+    second = told[Standing.SETTLED, True], told[Standing.DIFFERS, True]
+    return Recorded(
+        new=told[Standing.SETTLED, False] + (0 if is_rehearsal else second[0]),
+        known=told[Standing.KNOWN, False],
+        once=told[Standing.ONCE, False],
+        differ=0 if is_rehearsal else second[1],
+        second=sum(second) if is_rehearsal else 0,
+    )
+
+
+def problem(
+    test: UrineTest, pair: DoubleEntry | None, entry: Entry, now: datetime, actor: Actor
+) -> str:
     """Why this cannot be recorded, in words; empty where it can."""
-    if entry.result == UrineResult.MISSED and entry.collected_on:
-        return "A missed test has no sample: leave its date empty."
-    if entry.result != UrineResult.MISSED and not entry.collected_on:
-        return "Say on which day the sample was collected."
     try:
-        urine.refuse_wrong_date(test=test, collected_on=entry.collected_on, now=now)
-    except UrineRefused as error:
+        urine.refuse_wrong_result(
+            test=test, result=entry.result, collected_on=entry.collected_on, now=now
+        )
+        if urine.takes_two(test, pair is not None):
+            double_entry.refuse_result(pair=pair, entry=entry, actor=actor)
+    except (UrineRefused, EntryRefused) as error:
         return str(error)
     is_same = (test.result, test.collected_on) == (entry.result, entry.collected_on)
     if not test.result or is_same or entry.reason.strip():

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import NamedTuple
 
+from django.db.models import QuerySet
+
 from ema.audit import Actor
-from ema.models import Study, UrineTest
+from ema.models import Participant, Site, Study, UrineTest
 from ema.models.urine import UrineResult
 from ema.urine import Entry
 from ema.urine_batch import BatchRefused, Recorded, record_results
@@ -35,10 +37,20 @@ class Line(NamedTuple):
 
 
 def record_file(
-    *, study: Study, text: str, now: datetime, actor: Actor, is_rehearsal: bool = False
+    *,
+    study: Study,
+    text: str,
+    now: datetime,
+    actor: Actor,
+    is_rehearsal: bool = False,
+    sites: QuerySet[Site] | None = None,
 ) -> Recorded:
-    """Enter a file's results, all or none; a rehearsal saves nothing. Raises FileRefused."""
-    lines = _read(study, text)
+    """Enter a file's results, all or none; a rehearsal saves nothing. Raises FileRefused.
+
+    Of these sites, where whoever enters them is kept to some.
+    """
+    people = study.participants.all()
+    lines = _read(people.filter(site__in=sites) if sites is not None else people, text)
     numbers = {line.entry.test: line.number for line in lines}
     try:
         return record_results(
@@ -58,10 +70,10 @@ def open_tests(study: Study, now: datetime) -> Iterator[tuple[str, ...]]:
         yield (code, due_on.isoformat(), "", "")
 
 
-def _read(study: Study, text: str) -> list[Line]:
+def _read(people: QuerySet[Participant], text: str) -> list[Line]:
     """Every line, or FileRefused with what is wrong with each."""
     rows = _rows(text)
-    tests = _tests(study)
+    tests = _tests(people)
     lines: list[Line] = []
     faults: list[str] = []
     seen: dict[int, int] = {}
@@ -98,10 +110,10 @@ def _rows(text: str) -> list[tuple[int, dict[str, str]]]:
     return rows
 
 
-def _tests(study: Study) -> Tests:
+def _tests(people: QuerySet[Participant]) -> Tests:
     """By code of the participant and day."""
-    found: Tests = {code: {} for code in study.participants.values_list("code", flat=True)}
-    tests = UrineTest.objects.filter(participant__study=study)
+    found: Tests = {code: {} for code in people.values_list("code", flat=True)}
+    tests = UrineTest.objects.filter(participant__in=people)
     for code, due_on, pk in tests.values_list("participant__code", "due_on", "pk"):
         found[code][due_on] = pk
     return found

@@ -188,6 +188,8 @@ class UrineForm(forms.ModelForm[UrineTest]):
             names = ("result", "collected_on", "reason")
             asked: dict[str, Any] = {name: cleaned.get(name) for name in names}
             try:
+                if asked["result"]:
+                    urine.refuse_one_entry(self.instance)
                 urine.refuse_wrong_correction(test=self.instance, **asked)
             except urine.UrineRefused as error:
                 self.add_error("reason", str(error))

@@ -110,6 +110,7 @@ class StudyAdmin(SetUpAdmin):
         "minimum_app_version",
         "urine_weekdays",
         "urine_grace_days",
+        "double_entry",
         "started_at",
         "locked_at",
     ]

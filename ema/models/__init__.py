@@ -6,6 +6,7 @@ from ema.models.allocation import Allocation, AllocationList, Eligibility
 from ema.models.api_token import ApiToken
 from ema.models.audit import AuditCheckpoint, AuditEvent, RowChange
 from ema.models.consent import Consent
+from ema.models.double_entry import DoubleEntry
 from ema.models.heartbeat import Heartbeat
 from ema.models.participant import Device, EnrolmentCode, Participant, PhoneEvent, RefreshToken
 from ema.models.pause import Pause
@@ -35,6 +36,7 @@ __all__ = [
     "AuditEvent",
     "Consent",
     "Device",
+    "DoubleEntry",
     "Eligibility",
     "EmergencyUnblinding",
     "EnrolmentCode",

@@ -113,6 +113,13 @@ class Study(models.Model):
         help_text="Whole days after the day a urine test is due; an open test is missed after "
         "them. Empty: never by itself.",
     )
+    double_entry = models.BooleanField(
+        default=False,
+        verbose_name="enter results twice",
+        help_text="Urine results and adverse events are entered by two people, each without seeing "
+        "what the other wrote. What they agree on stands; where they differ somebody decides, with "
+        "a reason. What was entered once before a change of this is finished by two people.",
+    )
     masking = models.CharField(max_length=20, choices=Masking, default=Masking.DOUBLE_BLIND)
     closed_labels = models.CharField(
         max_length=10,

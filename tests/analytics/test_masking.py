@@ -6,7 +6,9 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import Any
 from urllib.parse import urljoin, urlsplit
+from uuid import uuid4
 
 import pytest
 from django.contrib import admin
@@ -22,11 +24,11 @@ from analytics.datasets.snapshots import request_snapshot
 from analytics.freezing import freeze
 from analytics.plan import Plan
 from analytics.plans import save
-from ema import unblinding
+from ema import double_entry, unblinding
 from ema.alerts import acknowledge, find_alerts
 from ema.allocation import mark_randomised_in_error
 from ema.audit import COMMAND, Actor
-from ema.models import Alert, Allocation, Prompt, Response, Study
+from ema.models import Alert, Allocation, DoubleEntry, Prompt, Response, Study
 from tests import trial
 from tests.analytics.answers import START, add_participant, add_prompt, make_trial, make_user
 from tests.analytics.urine import SIGNS, a_test
@@ -63,6 +65,7 @@ def study() -> Study:
     make_phones_quiet(study)
     make_urine_tests(study)
     make_alerts(study)
+    make_entries(study)
     make_allocations(study)
     unblinding.unblind(
         participant=study.participants.get(code="P00"),
@@ -100,6 +103,19 @@ def make_alerts(study: Study) -> None:
     acknowledge(
         alert=first, action="called", text="Called.", now=timezone.now(), actor=Actor(cora, "page")
     )
+
+
+def make_entries(study: Study) -> None:
+    """Everybody's adverse event is entered once; the first one twice, and differently."""
+    Study.objects.filter(pk=study.pk).update(double_entry=True)
+    study.refresh_from_db()
+    said = {"term": "fall", "severity": "mild", "relatedness": "possible"}
+    first, second = (Actor(User.objects.create_user(name), "page") for name in ("ann", "ben"))
+    for participant in study.participants.order_by("code"):
+        by: dict[str, Any] = {"now": timezone.now(), "said": said | {"started_on": START.date()}}
+        double_entry.report_event(participant=participant, key=uuid4(), actor=first, **by)
+    by["said"]["severity"] = "severe"
+    double_entry.enter_event(pair=DoubleEntry.objects.earliest("pk"), actor=second, **by)
 
 
 def make_urine_tests(study: Study) -> None:
@@ -167,6 +183,7 @@ def starts(study: Study) -> list[str]:
     found += ["/api/v1/studies/relief/alerts?state=all"]
     found += ["/api/v1/studies/relief/outcomes", "/api/v1/studies/relief/safety"]
     found += ["/studies/relief/adverse-events/", "/studies/relief/adverse-events/events.csv"]
+    found += ["/studies/relief/entries/", "/studies/relief/adverse-events/report/"]
     found += ["/studies/relief/alerts/?state=all", "/studies/relief/alerts/rules/"]
     found += ["/studies/relief/comparison/figure.svg", "/api/v1/studies/relief/comparison"]
     found += ["/api/v1/studies/relief/snapshots/", "/admin/ema/allocation/"]

@@ -20,12 +20,13 @@ from analytics.freezing import freeze
 from analytics.models import Comparison
 from analytics.plan import Plan
 from analytics.plans import save
-from ema import adverse_events, audit
+from ema import adverse_events, audit, double_entry
 from ema.alerts import look_at
 from ema.models import (
     AdverseEvent,
     Alert,
     AuditEvent,
+    DoubleEntry,
     Participant,
     Pause,
     PushRegistration,
@@ -162,6 +163,7 @@ def things_of_participant(person: Participant) -> dict[str, Any]:
         "ema_alertrule": rule.pk,
         "alert_number": Alert.objects.get(rule=rule).pk,
         "event_number": event_number,
+        "entry_number": a_first_entry(person).pk,
         "code": person.code,
     }
 
@@ -179,6 +181,25 @@ def an_adverse_event(person: Participant) -> AdverseEvent:
         now=timezone.now(),
         actor=audit.COMMAND,
     )
+
+
+def a_first_entry(person: Participant) -> DoubleEntry:
+    """Of an adverse event, by somebody who has no other part in this world."""
+    Study.objects.filter(pk=person.study_id).update(double_entry=True)
+    made = double_entry.report_event(
+        participant=Participant.objects.get(pk=person.pk),
+        key=uuid.uuid4(),
+        said={
+            "term": "fall",
+            "severity": "mild",
+            "relatedness": "unlikely",
+            "started_on": today_of(person, timezone.now()),
+        },
+        now=timezone.now(),
+        actor=audit.Actor(User.objects.create_user("first"), "page"),
+    )
+    assert isinstance(made, DoubleEntry)
+    return made
 
 
 def people_of(study: Study, other: Study) -> dict[Person, Client]:

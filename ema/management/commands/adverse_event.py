@@ -8,9 +8,11 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from ema import adverse_events
+from ema import adverse_events, double_entry
 from ema.adverse_events import SAID, EventRefused
 from ema.audit import COMMAND
+from ema.double_entry import EntryRefused
+from ema.management.entering import who_enters
 from ema.management.named import named, study_named
 from ema.models import AdverseEvent, Participant, Study
 from ema.models.adverse_event import ActionTaken, EventOutcome, Relatedness, Severity
@@ -40,6 +42,11 @@ class Command(BaseCommand):
             type=uuid.UUID,
             help="a UUID of your own: the same one again adds no second event",
         )
+        report.add_argument(
+            "--by",
+            metavar="USER",
+            help="who enters it, a coordinator: needed where two people enter each event",
+        )
         _add_said(report, is_new=True)
         correct = does.add_parser("correct", help="change what is said of one")
         _add_said(correct, is_new=False)
@@ -58,7 +65,7 @@ class Command(BaseCommand):
         }
         try:
             steps[options["does"]](study, options)
-        except EventRefused as error:
+        except (EventRefused, EntryRefused) as error:
             raise CommandError(str(error), returncode=1) from error
 
     def _list(self, study: Study, options: dict[str, Any]) -> None:
@@ -70,14 +77,15 @@ class Command(BaseCommand):
             lines.writerow([event.pk, event.participant.code, *said, event.struck_at is not None])
 
     def _report(self, study: Study, options: dict[str, Any]) -> None:
-        event = adverse_events.report(
-            participant=named(Participant, "participant", study=study, code=options["code"]),
+        actor, sites = who_enters(study, options["by"])
+        told = double_entry.report_event(
+            participant=named(Participant, "participant", site__in=sites, code=options["code"]),
             key=options["key"] or uuid.uuid4(),
             said=_said(options),
             now=timezone.now(),
-            actor=COMMAND,
+            actor=actor,
         )
-        self.stdout.write(f"Adverse event {event.pk} is kept: {event}.")
+        self.stdout.write(double_entry.in_words(told))
 
     def _correct(self, study: Study, options: dict[str, Any]) -> None:
         event = _event(study, options)

@@ -2,15 +2,17 @@
 
 import csv
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from ema.audit import COMMAND
+from ema.management.entering import who_enters
 from ema.management.named import study_named
 from ema.models import Study
+from ema.urine_batch import Recorded
 from ema.urine_files import FileRefused, open_tests, record_file
 
 
@@ -31,6 +33,11 @@ class Command(BaseCommand):
         )
         parser.add_argument("--dry-run", action="store_true", help="check it, and record nothing")
         parser.add_argument(
+            "--by",
+            metavar="USER",
+            help="who enters them, a coordinator: needed where two people enter each result",
+        )
+        parser.add_argument(
             "--open", action="store_true", help="list the tests that wait for a result as CSV"
         )
 
@@ -42,15 +49,18 @@ class Command(BaseCommand):
             lines = csv.writer(self.stdout, lineterminator="\n")
             lines.writerows(open_tests(study, timezone.now()))
         else:
-            self._record(study, _text_of(options["file"]), options["dry_run"])
+            self._record(study, _text_of(options["file"]), options)
 
-    def _record(self, study: Study, text: str, is_rehearsal: bool) -> None:
+    def _record(self, study: Study, text: str, options: dict[str, Any]) -> None:
+        actor, sites = who_enters(study, options["by"])
+        is_rehearsal = options["dry_run"]
         try:
             told = record_file(
                 study=study,
+                sites=sites,
                 text=text,
                 now=timezone.now(),
-                actor=COMMAND,
+                actor=actor,
                 is_rehearsal=is_rehearsal,
             )
         except FileRefused as error:
@@ -61,7 +71,17 @@ class Command(BaseCommand):
             said = f"{told.new} results would be recorded, {known} Nothing was saved."
         else:
             said = f"{told.new} results were recorded, {known}"
-        self.stdout.write(said)
+        self.stdout.write(" ".join([said, *_of_two(told, is_rehearsal)]))
+
+
+def _of_two(told: Recorded, is_rehearsal: bool) -> Iterator[str]:
+    """What is to be said where two people enter each result."""
+    if told.once:
+        yield f"{told.once} {'would be' if is_rehearsal else 'were'} entered once, and wait."
+    if told.second:
+        yield f"{told.second} would be second entries: they are compared when they are saved."
+    if told.differ:
+        yield f"{told.differ} differ from the first entry: decide on the page of double entry."
 
 
 def _text_of(file: str) -> str:
