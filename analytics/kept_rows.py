@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
-from itertools import combinations_with_replacement, product
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,8 @@ from analytics.residuals import RowSums
 from analytics.summing import Ints
 
 _SAFE = 2**62
+# Where products of (x, y, x²) are among the sums of 1, x, y, x², xy, y², x³, x²y, x⁴.
+_PRODUCTS = np.array([[3, 4, 6], [4, 5, 7], [6, 7, 8]])
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,34 +69,42 @@ class KeptRows:
 
     def row_sums(self, names: tuple[str, str], starts: Sequence[int]) -> RowSums:
         """Sums by participant and range of the predictor; see `analytics.card_sums.row_sums_of`."""
-        place = np.searchsorted(starts, self.x, side="right") if starts else np.ones_like(self.x)
-        wide = len(starts) + 2
-        key = self.person * wide + place
-        cells = np.flatnonzero(np.bincount(key))
-        before = np.flatnonzero(self.follows) - 1
-
-        def total(column: Ints, rows: NDArray[np.intp] | slice = slice(None)) -> Ints:
-            found = np.zeros(len(self.participants) * wide, dtype=np.int64)
-            np.add.at(found, key[rows], column)
-            return found[cells]
-
-        here = self.x, self.y, self.x**2
-        totals = np.stack([total(each) for each in here])
-        products = np.empty((3, 3, len(cells)), dtype=np.int64)
-        for a, b in combinations_with_replacement(range(3), 2):
-            products[a, b] = products[b, a] = total(here[a] * here[b])
-        later = [np.ones_like(before), self.x[before + 1], self.y[before + 1]]
-        earlier = [np.ones_like(before), self.x[before], self.y[before]]
+        wide, x, y = len(starts) + 2, self.x, self.y
+        size, key = len(self.participants) * wide, self.person * wide + self._places(starts)
+        one, xx = np.int64(1), x * x
+        sums = _sums(key, size, [one, x, y, xx, x * y, y * y, xx * x, xx * y, xx * xx])
+        at = np.flatnonzero(self.follows)
+        x0, y0, x1, y1 = x[at - 1], y[at - 1], x[at], y[at]
+        pairs = [one, x0, y0, x1, x1 * x0, x1 * y0, y1, y1 * x0, y1 * y0]
+        across = _sums(key[at], size, pairs)
+        cells = np.flatnonzero(sums[0])
+        sums = sums[:, cells]
         crossed = np.zeros((4, 4, len(cells)), dtype=np.int64)
-        for a, b in product(range(3), repeat=2):
-            crossed[a, b] = total(later[a] * earlier[b], before + 1)
+        crossed[:3, :3] = across[:, cells].reshape(3, 3, -1)
         return RowSums(
             tuple(self.participants[i] for i in cells // wide),
             cells % wide,
             (*names, product_of(names[0], names[0])),
-            total(np.ones_like(self.x)),
-            totals,
-            products,
+            sums[0],
+            sums[1:4],
+            sums[_PRODUCTS],
             crossed[0, 0],
             crossed,
         )
+
+    def _places(self, starts: Sequence[int]) -> NDArray[np.intp]:
+        """Of each row the range of its predictor; few values occur, so each is looked up once."""
+        if not starts:
+            return np.ones(len(self.x), dtype=np.intp)
+        low, span = int(self.x.min()), int(np.ptp(self.x)) + 1
+        if span > len(self.x):
+            return np.searchsorted(starts, self.x, side="right")
+        return np.searchsorted(starts, np.arange(low, low + span), side="right")[self.x - low]
+
+
+def _sums(key: NDArray[np.intp], size: int, columns: Sequence[Any]) -> Ints:
+    """Each column's sums by key (number of columns × size)."""
+    found = np.zeros((len(columns), size), dtype=np.int64)
+    for into, column in zip(found, columns, strict=True):
+        np.add.at(into, key, column)
+    return found
