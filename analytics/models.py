@@ -29,9 +29,9 @@ class Moments(models.Model):
     sum_stress_stress = models.BigIntegerField()
     sum_stress_craving = models.BigIntegerField()
     sum_craving_craving = models.BigIntegerField()
-    stress = ArrayField(models.IntegerField())
-    craving = ArrayField(models.IntegerField())
-    follows = ArrayField(models.BooleanField())
+    stress = models.BinaryField(help_text="Four bytes a row, the first the highest.")
+    craving = models.BinaryField(help_text="Four bytes a row, the first the highest.")
+    follows = models.BinaryField(help_text="One byte a row, 1 for yes.")
     computed_at = models.DateTimeField()
 
     class Meta:

@@ -49,9 +49,9 @@ SELECT
     sum(stress::bigint * stress) AS sum_stress_stress,
     sum(stress::bigint * craving) AS sum_stress_craving,
     sum(craving::bigint * craving) AS sum_craving_craving,
-    array_agg(stress ORDER BY {ORDER}) AS stress,
-    array_agg(craving ORDER BY {ORDER}) AS craving,
-    array_agg(follows ORDER BY {ORDER}) AS follows
+    string_agg(int4send(stress), '' ORDER BY {ORDER}) AS stress,
+    string_agg(int4send(craving), '' ORDER BY {ORDER}) AS craving,
+    string_agg(boolsend(follows), '' ORDER BY {ORDER}) AS follows
 FROM (
     SELECT p.participant_id, p.phase_id, p.study_on, p.ordinal, p.id AS prompt_id,
         r.stress, r.craving, coalesce(lag(p.ordinal) OVER day = p.ordinal - 1, false) AS follows

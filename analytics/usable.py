@@ -17,12 +17,11 @@ from analytics.companion import Counts
 from analytics.kept_rows import KeptRows
 from analytics.plan_sums import Counted, Sources, rows_of
 from analytics.residuals import RowSums
+from ema import prepared
 from ema.models import Study
 
-# The binary form of an array: five integers, then of every element its length and its value.
-HEAD = 20
 ROWS = """
-SELECT participant.code, m.n, array_send(m.stress), array_send(m.craving), array_send(m.follows)
+SELECT participant.code, m.n, m.stress, m.craving, m.follows
 FROM analytics_moments m JOIN ema_participant participant ON participant.id = m.participant_id
 WHERE participant.study_id = %(study)s AND m.phase_id = ANY(%(phases)s)
 """
@@ -69,7 +68,8 @@ class Kept(Usable):
 
     @cached_property
     def rows(self) -> KeptRows:
-        return read_rows(rows_of(ROWS, self.sources.params))
+        params = self.sources.params
+        return read_rows(prepared.rows(ROWS, {name: params[name] for name in ("study", "phases")}))
 
     @cached_property
     def counted(self) -> Counted:
@@ -97,16 +97,14 @@ def usable_of(study: Study, sources: Sources) -> Usable:
 
 
 def read_rows(kept: Sequence[tuple[Any, ...]]) -> KeptRows:
-    """Of (participant, n, stress, craving, follows), arrays in PostgreSQL's binary form."""
+    """Of (participant, n, stress, craving, follows), numbers as PostgreSQL sends them."""
     kept = sorted(kept, key=lambda row: row[0])
     codes = tuple(dict.fromkeys(row[0] for row in kept))
     number = {code: place for place, code in enumerate(codes)}
     owners = np.array([number[row[0]] for row in kept], dtype=np.intp)
     person = np.repeat(owners, np.array([row[1] for row in kept], dtype=np.intp))
-    whole = np.dtype([("length", ">i4"), ("value", ">i4")])
-    truth = np.dtype([("length", ">i4"), ("value", "u1")])
     x, y, follows = (
-        np.frombuffer(b"".join(row[place][HEAD:] for row in kept), dtype)["value"]
-        for place, dtype in ((2, whole), (3, whole), (4, truth))
+        np.frombuffer(b"".join(row[place] for row in kept), dtype)
+        for place, dtype in ((2, ">i4"), (3, ">i4"), (4, "u1"))
     )
     return KeptRows(codes, person, x.astype(np.int64), y.astype(np.int64), follows == 1)

@@ -1,6 +1,6 @@
 """Statements of the hot path: PostgreSQL keeps them prepared, and Django wraps no row of theirs."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -8,8 +8,10 @@ import msgspec
 import psycopg
 from django.db import OperationalError, connection
 
+Arguments = Sequence[Any] | Mapping[str, Any]
 
-def rows(statement: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
+
+def rows(statement: str, arguments: Arguments) -> list[tuple[Any, ...]]:
     """Run one statement on this thread's connection; by itself it is a transaction.
 
     Raises Django's OperationalError when the database is away.
