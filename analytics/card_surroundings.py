@@ -73,7 +73,7 @@ def add_surroundings(
 def add_shares(report: dict[str, Any], asked: Usable, trial: Trial) -> None:
     """To each arm: its prompts, its share at the outcome's ends, and its compliance."""
     counted = asked.counted
-    answered, usable = plan_sums.answered_prompts(asked.sources), counted.usable
+    answered, usable = asked.answered, counted.usable
     for one, arm in zip(report["arms"], trial.groups, strict=True):
         codes = trial.members(arm, {**usable, **answered})
         n = sum(usable.get(code, 0) for code in codes)

@@ -5,6 +5,7 @@ to the closed role only, while arms are hidden (`ema.access.access_comparison`).
 """
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any
 
 from analytics import card, plan_sums, plans, sums
@@ -63,21 +64,21 @@ def compare(
     if trial.arm_of is not None:
         gram = gram.select([code for code in gram.participants if code in trial.arm_of])
     traits, gram = traits_of(study, plan, gram)
-    fitted = _fit(plan, gram, sources, pair, trial, traits)
     usable = usable_of(study, sources)
     missing: list[str] = []
-    report = heading(study, stored, plan, pair, fitted, trial) | _model(
-        fitted, plan, gram, usable, trial, participants
-    )
-    report["data_sha256"] = data_digest(gram, trial.arm_of)
+    with nullcontext() if trial.order else usable.counting_prompts():
+        fitted = _fit(plan, gram, sources, pair, trial, traits)
+        report = _model(fitted, plan, gram, usable, trial, participants)
+        report["data_sha256"] = data_digest(gram, trial.arm_of)
+        _add_differences(report, fitted, plan, trial, missing)
+    report = heading(study, stored, plan, pair, fitted, trial) | report
     report["snapshot"] = newest_snapshot(study)
-    _add_differences(report, fitted, plan, trial, missing)
     report["sensitivity"] = None
     if plan.compliance_sensitivity:
         report["sensitivity"] = by_compliance(
             gram,
             traits,
-            plan_sums.compliance_of(sources),
+            usable.compliance,
             lambda some, theirs, shared: _fit(plan, some, sources, pair, trial, theirs, shared),
             Method(plan.method),
         )

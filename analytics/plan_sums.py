@@ -6,7 +6,8 @@ for its model (`analytics.sums` keeps its moments), only for what is left out an
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from copy import copy
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from analytics.plan_fields import (
 )
 from analytics.plan_model import Level
 from analytics.summing import Floats
+from ema import prepared
 from ema.models import Study
 from ema.models.questionnaire import AnalysisRole
 
@@ -323,18 +325,13 @@ def ranges_of(sources: Sources) -> list[tuple[int, int]]:
     return [(start, end - 1) for start, end in pairwise(starts)]
 
 
-def answered_prompts(sources: Sources) -> dict[str, tuple[int, int]]:
+@contextmanager
+def answered_prompts(sources: Sources) -> Iterator[Callable[[], dict[str, tuple[int, int]]]]:
     """How many prompts of the plan's phases reached each participant, and how many of them were
-    answered."""
-    return {
-        code: (sent, given)
-        for code, sent, given in rows_of(ANSWERED.format(unit=sources.unit), sources.params)
-    }
-
-
-def compliance_of(sources: Sources) -> dict[str, float]:
-    """Each participant's answered share of the prompts that reached them."""
-    return {code: given / sent for code, (sent, given) in answered_prompts(sources).items()}
+    answered; PostgreSQL counts while the block computes."""
+    chosen = {name: sources.params[name] for name in ("study", "phases")}
+    with prepared.meanwhile(ANSWERED.format(unit=sources.unit), chosen) as rows:
+        yield lambda: {code: (sent, given) for code, sent, given in rows()}
 
 
 def baseline_means(study: Study, item: str, phase: str) -> dict[str, float]:

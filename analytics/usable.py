@@ -6,7 +6,8 @@ responses are asked. Blind.
 """
 
 from collections import Counter
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -47,6 +48,25 @@ class Usable:
     @cached_property
     def counted(self) -> Counted:
         return plan_sums.count(self.sources)
+
+    @cached_property
+    def answered(self) -> dict[str, tuple[int, int]]:
+        """How many prompts reached each participant, and how many of those they answered."""
+        with plan_sums.answered_prompts(self.sources) as found:
+            return found()
+
+    @contextmanager
+    def counting_prompts(self) -> Iterator[None]:
+        """Have the prompts counted while the block computes; it asks nothing of the database."""
+        _ = self.counted  # asked now, it does not wait for the count
+        with plan_sums.answered_prompts(self.sources) as found:
+            yield
+            self.answered = found()
+
+    @property
+    def compliance(self) -> dict[str, float]:
+        """Each participant's answered share of the prompts that reached them."""
+        return {code: given / sent for code, (sent, given) in self.answered.items()}
 
     def row_sums(self, starts: Sequence[int]) -> RowSums:
         return card_sums.row_sums_of(self.sources, starts)

@@ -1,6 +1,7 @@
 """Statements of the hot path: PostgreSQL keeps them prepared, and Django wraps no row of theirs."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
@@ -34,6 +35,19 @@ def first_rows(statement: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]
             raise
         connection.close()
         return rows(statement, arguments)
+
+
+@contextmanager
+def meanwhile(
+    statement: str, arguments: Arguments
+) -> Iterator[Callable[[], list[tuple[Any, ...]]]]:
+    """PostgreSQL works on a statement that only reads while the block computes; gives what waits
+    for its rows. What the block asks besides waits for it too.
+    """
+    connection.ensure_connection()
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        cursor = psycopg.Cursor(connection.connection)
+        yield cursor.execute(statement, arguments, binary=True).fetchall
 
 
 def array(ids: Iterable[UUID]) -> str:
