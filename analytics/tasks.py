@@ -3,13 +3,20 @@
 from celery import shared_task
 from django.utils import timezone
 
-from analytics import coupling
+from analytics import coupling, report_cache
 from analytics.datasets import building
 
 
 @shared_task(name="analytics.tasks.estimate_couplings")
 def estimate_couplings() -> None:
     coupling.estimate_couplings(timezone.now(), call=work_off_shards.delay)
+    renew_reports.delay()
+
+
+@shared_task(name="analytics.tasks.renew_reports", expires=60)
+def renew_reports() -> None:
+    """By itself, so that a large study's report keeps nobody's estimate waiting."""
+    report_cache.renew_reports()
 
 
 @shared_task(name="analytics.tasks.work_off_shards", expires=60)
