@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -140,14 +141,34 @@ def _shuffled(
     number: Floats, treated: Booleans, groups: list[NDArray[np.intp]], seed: int, draws: int
 ) -> Iterator[tuple[Floats, Floats]]:
     """Sums and sums of squares of those whom a shuffle calls treated, some draws at a time."""
-    bits, step = PCG64(seed), max(1, _CELLS // len(number))
+    sizes = tuple((len(members), int(treated[members].sum())) for members in groups)
+    step = max(1, _CELLS // len(number))
+    shuffles = _drawn(seed, draws, step, sizes) if draws > step else [_kept(seed, draws, sizes)]
+    for chosen in shuffles:
+        yield _summed(number, groups, chosen)
+
+
+def _summed(
+    number: Floats, groups: list[NDArray[np.intp]], chosen: Sequence[Bytes]
+) -> tuple[Floats, Floats]:
+    sums = sum(sums_of(number[members], of) for members, of in zip(groups, chosen, strict=True))
+    return np.real(sums), np.imag(sums)
+
+
+def _drawn(
+    seed: int, draws: int, step: int, sizes: Sequence[tuple[int, int]]
+) -> Iterator[Sequence[Bytes]]:
+    """For each stratum (its size, how many of it are treated) whom the shuffles call treated."""
+    bits = PCG64(seed)
     for start in range(0, draws, step):
         count = min(step, draws - start)
-        sums = np.zeros(count, dtype=np.complex128)
-        for members in groups:
-            chosen = choose(bits, count, len(members), int(treated[members].sum()))
-            sums += sums_of(number[members], chosen)
-        yield sums.real, sums.imag
+        yield [choose(bits, count, size, wanted) for size, wanted in sizes]
+
+
+@lru_cache(maxsize=1)
+def _kept(seed: int, draws: int, sizes: tuple[tuple[int, int], ...]) -> Sequence[Bytes]:
+    """All shuffles at once, 16 MB at most: the next test of as many people asks for the same."""
+    return next(_drawn(seed, draws, draws, sizes))
 
 
 def choose(bits: PCG64, count: int, size: int, wanted: int) -> Bytes:
