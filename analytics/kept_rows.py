@@ -82,7 +82,7 @@ class KeptRows:
         crossed = np.zeros((4, 4, len(cells)), dtype=np.int64)
         crossed[:3, :3] = across[:, cells].reshape(3, 3, -1)
         return RowSums(
-            tuple(self.participants[i] for i in cells // wide),
+            tuple(self.participants[i] for i in (cells // wide).tolist()),
             cells % wide,
             (*names, product_of(names[0], names[0])),
             sums[0],
