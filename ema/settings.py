@@ -4,6 +4,7 @@
 value stops the start with a sentence that names its variable.
 """
 
+import os
 import secrets
 import sys
 import warnings
@@ -22,6 +23,8 @@ from ema.embedded_servers import Addresses
 django_stubs_ext.monkeypatch()  # lets ModelAdmin[Study] and the like be written
 
 env = environ.Env()
+# Matrices here are thin: threads of OpenBLAS wait for each other and take the cores of others.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 zoneinfo.reset_tzpath(to=())  # zones come from the pinned tzdata package, never from the machine
 
 BASE_DIR = Path(__file__).resolve().parent.parent
