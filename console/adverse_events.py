@@ -13,7 +13,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from ema import access, adverse_events, double_entry
+from ema import access, adverse_events, double_entry, entry_pairs
 from ema.access import READERS, NoAccess
 from ema.adverse_events import SAID, EventRefused
 from ema.audit import Actor
@@ -123,7 +123,7 @@ def report(request: HttpRequest, slug: str) -> HttpResponse:
                 now=timezone.now(),
                 actor=_actor(request),
             )
-            messages.success(request, double_entry.in_words(told))
+            messages.success(request, entry_pairs.in_words(told))
             where = "adverse-events" if isinstance(told, AdverseEvent) else "entries"
             return redirect(f"console:{where}", slug=slug)
         except EventRefused as error:

@@ -6,7 +6,7 @@ from django import forms
 from django.contrib import messages
 from django.core.exceptions import NON_FIELD_ERRORS
 from django.core.paginator import Paginator
-from django.db.models import Count, Q
+from django.db.models import Count, F, Q
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
@@ -14,7 +14,7 @@ from django.utils.text import capfirst
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from console.adverse_events import SaidForm
-from ema import access, double_entry
+from ema import access, double_entry, entry_pairs
 from ema.access import User
 from ema.adverse_events import EventRefused
 from ema.audit import Actor
@@ -28,6 +28,7 @@ from ema.urine_batch import BatchRefused, record_results
 
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 A_PAGE = 50
+NOT_COMPARED = {"description": "not compared: both are kept"}
 LABELS = {"result": "Result", "collected_on": "Collected on"}
 TOLD = {
     Standing.ONCE: "Your entry is kept, and the one before withdrawn.",
@@ -43,7 +44,7 @@ class Side(NamedTuple):
     label: str
     first: object
     second: object
-    differs: bool
+    verdict: str
 
 
 class ResultForm(forms.Form):
@@ -74,7 +75,7 @@ def entries_to_make(user: User, study: Study) -> int:
 def listed(request: HttpRequest, slug: str) -> HttpResponse:
     study = access.access_study(user=request.user, slug=slug, roles=COORDINATORS)
     mine = access.double_entries_for(request.user).filter(participant__study=study)
-    waiting = mine.waiting().order_by("-second_at", "first_at", "pk")
+    waiting = mine.waiting().order_by(F("second_at").asc(nulls_last=True), "first_at", "pk")
     shown = waiting.select_related("participant__site", "urine_test", "first_by", "second_by")
     return answer_page(
         request,
@@ -173,7 +174,7 @@ def _decided(which: str, pair: DoubleEntry, form: Any) -> dict[str, Any] | None:
     chosen = {"first": pair.first_said, "second": pair.second_said}.get(which)
     if chosen is None:
         raise EntryRefused("Choose the first entry, the second, or something else.")
-    return double_entry.read(pair, chosen)
+    return entry_pairs.read(pair, chosen)
 
 
 def _show(
@@ -196,14 +197,14 @@ def _show(
 
 def _sides(pair: DoubleEntry) -> list[Side]:
     """What both said, side by side: for who said it, and for everybody once there are two."""
-    differing = double_entry.differing(pair) if pair.second_said else []
+    differing = entry_pairs.differing(pair) if pair.second_said else []
     fields = SaidForm().fields
     return [
         Side(
             LABELS.get(name) or str(fields[name].label),
             value,
             (pair.second_said or {}).get(name),
-            name in differing,
+            "differs" if name in differing else NOT_COMPARED.get(name, "yes"),
         )
         for name, value in pair.first_said.items()
     ]

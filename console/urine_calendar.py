@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q, QuerySet
 
-from ema.double_entry import waiting_for
+from ema.entry_pairs import waiting_for
 from ema.models import DoubleEntry, Participant, Study, UrineTest
 from ema.models.urine import UrineResult
 from ema.urine import today_of

@@ -4,8 +4,8 @@ Nobody may learn what the first entry says before there is a second one: what is
 then says that somebody entered something, and no more.
 """
 
-from collections.abc import Iterable, Mapping
-from datetime import date, datetime
+from collections.abc import Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 from uuid import UUID, uuid4
@@ -15,12 +15,11 @@ from django.db import transaction
 
 from ema import adverse_events, audit, urine
 from ema.audit import Actor
+from ema.entry_pairs import Said, agreed, both, name_of, read, said_of, subject_of
 from ema.models import AdverseEvent, DoubleEntry, Participant, UrineTest
 from ema.urine import Entry
 
-Said = dict[str, Any]
 LONGEST_REASON = 500
-LONGEST_DESCRIPTION = 4000
 
 
 class EntryRefused(ValueError):
@@ -124,7 +123,7 @@ def withdraw(*, pair: DoubleEntry, reason: str, now: datetime, actor: Actor) -> 
     """Take a first entry back, by whoever made it; False when it is withdrawn already."""
     locked = _locked(pair)
     if not _is_first(locked, actor):
-        raise EntryRefused(f"{_name(locked.first_by)} made this entry, and may withdraw it.")
+        raise EntryRefused(f"{name_of(locked.first_by)} made this entry, and may withdraw it.")
     if locked.withdrawn_at:
         return False
     if locked.second_by_id:
@@ -155,7 +154,7 @@ def decide(
         raise EntryRefused("Say why this is right: both entries are kept beside the reason.")
     locked.decided_by_id = person(actor).pk
     locked.reason = reason.strip()[:LONGEST_REASON]
-    between = f"{_name(locked.first_by)} and {_name(locked.second_by)}"
+    between = f"{name_of(locked.first_by)} and {name_of(locked.second_by)}"
     why = f"Entered by {between}, who differed; decided: {locked.reason}"
     _settle(locked, told, now, actor, why[:LONGEST_REASON])
     _write_down("entry.decided", locked, actor, before=both(locked), after=told, reason=reason)
@@ -168,80 +167,6 @@ def checked(*, pair: DoubleEntry, said: Mapping[str, Any], now: datetime) -> Sai
         return adverse_events.told_of(participant=pair.participant, said=said, now=now)
     urine.refuse_wrong_result(test=pair.urine_test, now=now, **said)
     return said_of(Entry(pair.urine_test.pk, said["result"], said["collected_on"]))
-
-
-def read(pair: DoubleEntry, told: Mapping[str, Any]) -> Said:
-    """What an entry says, as it was said."""
-    if pair.urine_test_id is None:
-        return adverse_events.said_by(told)
-    return {"result": told["result"], "collected_on": _date(told["collected_on"])}
-
-
-def waiting_for(tests: Iterable[UrineTest]) -> dict[int, DoubleEntry]:
-    """The pairs of entries that are not settled, by test."""
-    found = DoubleEntry.objects.waiting().filter(urine_test__in=[test.pk for test in tests])
-    return {
-        pair.urine_test_id: pair
-        for pair in found.select_related("first_by", "second_by")
-        if pair.urine_test_id
-    }
-
-
-def agreed(pair: DoubleEntry) -> Said | None:
-    """What two entries both say, or None. Descriptions are joined where they differ."""
-    if differing(pair):
-        return None
-    first, second = pair.first_said, pair.second_said or {}
-    if pair.urine_test_id:
-        return dict(first)
-    texts = dict.fromkeys(filter(None, (first["description"], second.get("description"))))
-    whole = "\n\n".join(texts)
-    return first | {"description": whole} if len(whole) <= LONGEST_DESCRIPTION else None
-
-
-def differing(pair: DoubleEntry) -> list[str]:
-    """The names of what two entries say differently."""
-    first, second = pair.first_said, pair.second_said or {}
-    return [
-        name for name in first if _compared(name, first[name]) != _compared(name, second.get(name))
-    ]
-
-
-def both(pair: DoubleEntry) -> Said:
-    """Two entries with their persons, as the audit trail keeps them."""
-    return {
-        f"{_name(by)}: {name}": value
-        for by, said in ((pair.first_by, pair.first_said), (pair.second_by, pair.second_said or {}))
-        for name, value in said.items()
-    }
-
-
-def in_words(told: AdverseEvent | DoubleEntry) -> str:
-    """What became of an adverse event that was reported."""
-    if isinstance(told, AdverseEvent):
-        return f"Adverse event {told.pk} is kept: {told}."
-    return (
-        f"Entry {told.pk} waits: somebody else enters this adverse event of {told.participant} too."
-    )
-
-
-def said_of(entry: Entry) -> Said:
-    on: date | None = entry.collected_on
-    return {"result": str(entry.result), "collected_on": on.isoformat() if on else None}
-
-
-def subject_of(pair: DoubleEntry) -> str:
-    """What the audit trail calls an entry."""
-    if pair.urine_test:
-        return urine.subject_of(pair.urine_test)
-    return f"entry {pair.pk} of participant {pair.participant.code}"
-
-
-def _compared(name: str, value: Any) -> Any:
-    """Descriptions are kept, not compared; terms are the same but for capitals and spaces."""
-    if name == "description":
-        return ""
-    return " ".join(str(value).split()).casefold() if name == "term" else value
 
 
 def _is_first(pair: DoubleEntry, actor: Actor) -> bool:
@@ -284,7 +209,7 @@ def _enter_second(pair: DoubleEntry, said: Said, now: datetime, actor: Actor) ->
         pair.save()
         _write_down("entry.differs", pair, actor)
         return Standing.DIFFERS
-    names = f"{_name(pair.first_by)} and {_name(actor.user)}"
+    names = f"{name_of(pair.first_by)} and {name_of(actor.user)}"
     _settle(pair, both_say, now, actor, f"Entered by {names}, who agreed.")
     return Standing.SETTLED
 
@@ -311,14 +236,6 @@ def _withdraw(pair: DoubleEntry, now: datetime, actor: Actor, reason: str) -> No
     pair.withdrawn_at = now
     pair.save(update_fields=["withdrawn_at"])
     _write_down("entry.withdrawn", pair, actor, reason=reason)
-
-
-def _date(text: str | None) -> date | None:
-    return date.fromisoformat(text) if text else None
-
-
-def _name(user: Any) -> str:
-    return str(user.get_username())
 
 
 def _write_down(

@@ -10,6 +10,7 @@ from django.db import transaction
 from ema import double_entry, urine
 from ema.audit import Actor
 from ema.double_entry import EntryRefused, Standing
+from ema.entry_pairs import waiting_for
 from ema.models import AuditEvent, DoubleEntry, UrineTest
 from ema.urine import Entry, UrineRefused
 
@@ -50,7 +51,7 @@ def record_results(
     tests = {
         test.pk: test for test in locked.select_related("participant__study", "participant__site")
     }
-    pairs = double_entry.waiting_for(tests.values())
+    pairs = waiting_for(tests.values())
     problems = {
         entry.test: problem(tests[entry.test], pairs.get(entry.test), entry, now, actor)
         for entry in entries

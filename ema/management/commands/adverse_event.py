@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from ema import adverse_events, double_entry
+from ema import adverse_events, double_entry, entry_pairs
 from ema.adverse_events import SAID, EventRefused
 from ema.audit import COMMAND
 from ema.double_entry import EntryRefused
@@ -85,7 +85,7 @@ class Command(BaseCommand):
             now=timezone.now(),
             actor=actor,
         )
-        self.stdout.write(double_entry.in_words(told))
+        self.stdout.write(entry_pairs.in_words(told))
 
     def _correct(self, study: Study, options: dict[str, Any]) -> None:
         event = _event(study, options)
