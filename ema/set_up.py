@@ -4,6 +4,8 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import NamedTuple
 
+from django.db.models import Q
+
 from ema import studies
 from ema.models import Allocation, Membership, Phase, QuestionnaireVersion, Site, Study
 from ema.models.study import Role
@@ -110,5 +112,12 @@ def _people(study: Study) -> Iterable[str]:
     for site in Site.objects.filter(study=study):
         if not held & {(Role.COORDINATOR.value, None), (Role.COORDINATOR.value, site.pk)}:
             yield f"Site {site} has no coordinator: nobody enrols there."
+        elif study.double_entry and _coordinators(site) < 2:
+            yield f"Site {site} has one coordinator, and two people enter each result."
     if study.arms_are_hidden and Role.STATISTICIAN.value not in {role for role, _ in held}:
         yield "The study is double blind and has no statistician: nobody compares its arms."
+
+
+def _coordinators(site: Site) -> int:
+    of_site = Membership.objects.filter(Q(site=site) | Q(site=None), study=site.study)
+    return of_site.filter(role=Role.COORDINATOR).values("user").distinct().count()
