@@ -13,13 +13,16 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods
 
 from console.progress import progress_of
+from console.urine_calendar import state_of
 from ema import access, audit
 from ema.access import READERS, NoAccess
 from ema.audit import Actor
+from ema.entry_pairs import waiting_for
 from ema.models import AuditEvent, Participant, Prompt, UrineTest
 from ema.models.study import Role
 from ema.pages import answer_page, operators_page
 from ema.prompt_state import with_state
+from ema.urine import today_of
 from ema.zone_names import zone_named
 
 LETTERS = {
@@ -81,9 +84,19 @@ def timeline(request: HttpRequest, slug: str, code: str) -> HttpResponse:
         may_write=may_write,
         days=_days(person, now),
         words=[(LETTERS.get(kind, "·"), kind, word) for kind, word in WORDS.items()],
-        tests=UrineTest.objects.filter(participant=person).order_by("-due_on"),
+        tests=_tests(person, now),
         happenings=sorted(chain(_happenings(person), _events(request, person)), reverse=True),
     )
+
+
+def _tests(person: Participant, now: datetime) -> list[tuple[UrineTest, str]]:
+    """Urine tests, the latest first, each with its state."""
+    found = list(UrineTest.objects.filter(participant=person).order_by("-due_on"))
+    pairs, today = waiting_for(found), today_of(person, now)
+    grace = person.study.urine_grace_days
+    return [
+        (test, state_of(test, today, entered=pairs.get(test.pk), grace=grace)) for test in found
+    ]
 
 
 def _days(person: Participant, now: datetime) -> list[tuple[int, Any, list[Cell]]]:

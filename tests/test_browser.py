@@ -31,6 +31,7 @@ AT_LEAST = {
         "admin:ema_participant_add",
         "admin:ema_quarantine_changelist",
         "console:enrol",
+        "console:entries",
         "console:flow",
         "console:screening",
         "console:new-code",

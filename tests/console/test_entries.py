@@ -207,6 +207,7 @@ def test_a_first_entry_is_not_missed_and_late_after_grace(
     said = page(cora.get(URINE, {"on": waits.due_on.isoformat()}))
     assert "second entry late</span>" in said
     assert "1 second entry late" in said
+    assert "<td>second entry late</td>" in page(cora.get("/studies/demo/participants/of/S1-001/"))
     today = page(cora.get("/studies/demo/today/"))
     assert re.search(r"<strong>1</strong> <a[^>]+>result entered once</a>", today)
     assert "0 without a result from before" in today
@@ -494,6 +495,12 @@ def test_an_administrator_turns_it_on_and_it_is_written_down(study: Study) -> No
     said = page(root.get(f"/admin/ema/study/{study.pk}/change/"))
     assert "each without seeing" in said
     assert "results are entered once" in page(root.get("/studies/demo/setup/"))
+    Study.objects.update(double_entry=True)
+    sign_in("cora", study, "coordinator")
+    alone = "has one coordinator, and two people enter each result"
+    assert alone in page(root.get("/studies/demo/setup/"))
+    sign_in("carl", study, "coordinator", site=study.sites.get())
+    assert alone not in page(root.get("/studies/demo/setup/"))
     new = {"title": "New", "slug": "new", "masking": "open", "zone": "UTC", "double_entry": "on"}
     assert "results are entered twice, by two people" in page(
         root.post("/studies/new/", new, follow=True)
