@@ -4,11 +4,13 @@ import uuid
 from collections.abc import Callable, Iterator
 
 from django.contrib.auth.models import User
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
+from benchmarks import console_rows
 from benchmarks.comparison import PARTICIPANTS, aggregate, filled_study
 from benchmarks.database import empty_database
 from benchmarks.figures import Figure, Goal, seconds
@@ -16,18 +18,24 @@ from ema.models import Membership, Study
 from ema.models.study import Role
 
 FEW = 100
-PAGES = ("today", "participants", "compliance")
+PAGES = (
+    *("console:today", "console:participants", "console:compliance"),
+    *("console:alerts", "console:urine", "analytics:cremas"),
+)
 AT_MOST_MS = 300.0
 
 
 def measure(quick: bool) -> Iterator[Figure]:
-    """Milliseconds and statements of Today, participants and the compliance map."""
+    """Milliseconds and statements of the pages; of counts that are kept, also of the first view."""
     people, repeats = (FEW, 2) if quick else (PARTICIPANTS, 5)
     with empty_database():
         study = filled_study(people)
-        for name in PAGES:
-            look = page_of(study, f"console:{name}")
+        console_rows.fill(study)
+        for address in PAGES:
+            look, name = page_of(study, address), address.partition(":")[2]
             look()  # the first one warms up
+            if address == "analytics:cremas":
+                yield _first_view(look, people, repeats)
             with CaptureQueriesContext(connection) as asked:
                 look()
             statements = len(asked)
@@ -40,6 +48,15 @@ def measure(quick: bool) -> Iterator[Figure]:
             yield Figure(what, "ms", values, "one bare aggregate of answers", bare)
             yield Figure(f"{what}, time", "ms", values, "at most", [AT_MOST_MS], Goal("≤", 1))
             yield Figure(f"{what}, statements", "", [statements])
+
+
+def _first_view(look: Callable[[], object], people: int, repeats: int) -> Figure:
+    """Of a page that is kept for a while, when nothing of it is."""
+    values = []
+    for _ in range(repeats):
+        cache.clear()
+        values.append(seconds(look) * 1e3)
+    return Figure(f"console: cremas, {people:,} people, first view", "ms", values)
 
 
 def page_of(study: Study, name: str) -> Callable[[], object]:

@@ -48,7 +48,9 @@ def inbox(request: HttpRequest, slug: str) -> HttpResponse:
         found = alert_reading.chosen(mine, by)
     except alert_reading.FilterRefused as error:
         found, wrong = mine.none(), str(error)
-    page = Paginator(found, A_PAGE).get_page(request.GET.get("page"))
+    # Numbers alone are put in order: whole alerts are read of one page.
+    page = Paginator(found.values_list("pk", flat=True), A_PAGE).get_page(request.GET.get("page"))
+    listed = alert_reading.in_order(mine.filter(pk__in=list(page)))
     return answer_page(
         request,
         "console/alerts.html",
@@ -65,7 +67,7 @@ def inbox(request: HttpRequest, slug: str) -> HttpResponse:
         rules=AlertRule.objects.filter(study=study),
         watching=AlertRule.objects.filter(study=study).exclude(active_since=None).count(),
         page=page,
-        shown=[_shown(alert, now) for alert in page],
+        shown=[_shown(alert, now) for alert in listed],
         trouble=alert_reading.trouble(mine, now),
     )
 
