@@ -181,6 +181,8 @@ class Postgres:
             "timezone": "UTC",
             "log_timezone": "UTC",
             "log_checkpoints": "off",
+            "log_min_error_statement": "panic",  # statements and details hold what people wrote
+            "log_error_verbosity": "terse",
         }
         arguments = [part for name, value in options.items() for part in ("-c", f"{name}={value}")]
         return [self._program("postgres"), "-D", self.data, "-p", str(DATABASE_PORT), *arguments]

@@ -118,8 +118,8 @@ def _follow(phone: Uploader, fresh: list[Row], now: datetime) -> None:
     owner = Participant.objects.select_related("study").get(pk=phone.participant_id)
     try:
         travel.report_zone(participant=owner, zone=zone, now=now, actor=audit.PHONE)
-    except travel.ChangeRefused as refusal:  # an unknown zone, or somebody who has withdrawn
-        log.warning("A reported zone is kept and not followed: %s", refusal)
+    except travel.ChangeRefused:  # an unknown zone, or somebody who has withdrawn
+        log.warning("A zone that phone %d reported is kept and not followed", phone.device_id)
 
 
 def _placed(item: Read[Event] | Broken, kept: set[uuid.UUID]) -> tuple[str | None, str]:

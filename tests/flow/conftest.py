@@ -31,7 +31,13 @@ class Servers:
 
 
 @pytest.fixture
-def servers(transactional_db: None, tmp_path: Path) -> Iterator[Servers]:
+def told() -> dict[str, str]:
+    """Other settings that a module gives its servers."""
+    return {}
+
+
+@pytest.fixture
+def servers(transactional_db: None, tmp_path: Path, told: dict[str, str]) -> Iterator[Servers]:
     """Web and Celery as on a server: DATABASE_URL and REDIS_URL set, Redis of its own."""
     queue = embedded.ensure(tmp_path / "queue", postgres=False)
     environ = {
@@ -40,6 +46,7 @@ def servers(transactional_db: None, tmp_path: Path) -> Iterator[Servers]:
         "REDIS_URL": queue.redis_url,
         "SECRET_KEY": settings.SECRET_KEY,
         "SNAPSHOT_DIR": str(tmp_path / "snapshots"),
+        **told,
     }
     with ExitStack() as running:
         running.callback(embedded.stop_and_wait, tmp_path / "queue")
