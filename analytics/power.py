@@ -2,7 +2,8 @@
 
 Every simulated trial (`analytics.virtual_trial`) is analysed as the product analyses a real one:
 the mixed model, the difference in coupling by the method named. With more than two arms it is the
-trend over doses, per whole dose. The same people are seen under every attenuation, so the points
+trend over doses, per whole dose, unless the difference between two arms or the omnibus test of all
+is asked for. The same people are seen under every attenuation, so the points
 of a curve differ by the effect and not by chance; that without attenuation is the rate of false
 positives. A trial that the model refuses found nothing, and is counted.
 
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
 from itertools import pairwise
 from typing import NamedTuple
@@ -25,13 +27,13 @@ from scipy.stats import norm
 
 from analytics import virtual_trial
 from analytics.effect_sizes import detectable
-from analytics.fixed_effects import WITHIN
+from analytics.fixed_effects import WITHIN, within_arm_term
 from analytics.many_contrasts import contrasts
 from analytics.many_designs import ManySums, designs
 from analytics.many_models import optima
 from analytics.mixed_model import Method, MixedModel, fit_mixed_model
 from analytics.moments import Moments
-from analytics.multiplicity import trend, trend_score
+from analytics.multiplicity import trend_score
 from analytics.rates import Rate, rate, side_by_side
 from analytics.simulation import Effect, Floats
 from analytics.virtual_trial import Protocol, moments_of
@@ -40,7 +42,22 @@ CHUNK = 10  # trials that a process takes at once
 CELLS = 12_000  # models × participants in one call: the working arrays stay in cache
 MOST_PROMPTS = 5_000_000  # of one trial: about 0.5 GB
 FEWEST_PER_ARM = 2
+OMNIBUS_METHODS = (Method.KENWARD_ROGER, Method.CR2)
 _COLUMNS = ("estimate", "standard_error", "df", "p", "coupling")
+
+
+class Pair(NamedTuple):
+    """The difference in coupling, arm minus other."""
+
+    arm: str
+    other: str
+
+
+class ArmTest(StrEnum):
+    """TREND: the slope over doses, of two arms their difference. OMNIBUS: all arms at once."""
+
+    TREND = "trend"
+    OMNIBUS = "omnibus"
 
 
 @dataclass(frozen=True)
@@ -55,6 +72,7 @@ class Question:
     alpha: float = 0.05
     target: float = 0.8
     method: Method = Method.CR2
+    test: ArmTest | Pair = ArmTest.TREND
 
     def __post_init__(self) -> None:
         """Raises ValueError, in words, for what cannot be simulated."""
@@ -69,8 +87,28 @@ class Question:
                 f"{self.protocol.people:,} participants with {self.protocol.prompts:,} prompts are "
                 f"{size:,} prompts in a trial, more than the {MOST_PROMPTS:,} that fit"
             )
+        self._refuse_test()
         whole = sorted({0.0, *self.attenuations})
         object.__setattr__(self, "attenuations", tuple(whole))
+
+    @property
+    def weights(self) -> Floats:
+        """Of each arm's coupling in the difference that is tested; none for the omnibus test."""
+        arms = self.protocol.arms
+        if isinstance(self.test, Pair):
+            of = [(arm == self.test.arm) - (arm == self.test.other) for arm in arms]
+            return np.array(of, dtype=np.float64)
+        return trend_score(self.protocol.dose)
+
+    def _refuse_test(self) -> None:
+        if isinstance(self.test, Pair):
+            arms = self.protocol.arms
+            if unknown := [arm for arm in self.test if arm not in arms]:
+                raise ValueError(f"there is no arm {unknown[0]!r}; the arms are {', '.join(arms)}")
+            if self.test.arm == self.test.other:
+                raise ValueError(f"arm {self.test.arm!r} is compared with itself")
+        if self.test is ArmTest.OMNIBUS and self.method not in OMNIBUS_METHODS:
+            raise ValueError(f"an omnibus test is by kenward_roger or CR2, not by {self.method}")
 
 
 class Point(NamedTuple):
@@ -134,7 +172,7 @@ def answer(question: Question, results: Iterable[NDArray[np.float64]]) -> Power:
         for place, attenuation in enumerate(question.attenuations)
     )
     null = found[:, _null(question)]
-    there = ~np.isnan(null[:, 0])
+    there = ~np.isnan(null[:, 3])
     coupling = float(null[there, 4].mean()) if there.any() else None
     return Power(question, points, coupling, _on_curve(question, points), _closed(question, null))
 
@@ -171,7 +209,7 @@ def _analysed(question: Question, sums: ManySums) -> Floats:
     """What the analysis says of each, NaN for data that it refuses."""
     models, people = sums.n.shape
     found = np.full((models, len(_COLUMNS)), np.nan)
-    if people <= CELLS:
+    if people <= CELLS and question.test is not ArmTest.OMNIBUS:
         _at_once(question, sums, found)
     for place in np.flatnonzero(np.isnan(found).any(axis=1)):  # too large, not decided or refused
         found[place] = _one_by_one(question, moments_of(sums, int(place)))
@@ -180,8 +218,8 @@ def _analysed(question: Question, sums: ManySums) -> Floats:
 
 def _at_once(question: Question, sums: ManySums, found: Floats) -> None:
     """Fill in what has a regular optimum."""
-    score = trend_score(question.protocol.dose)
-    weights = np.concatenate([np.zeros(2 + len(score)), score[1:]])
+    of_arms = question.weights  # adds to zero, so the reference's own coupling drops out
+    weights = np.concatenate([np.zeros(2 + len(of_arms)), of_arms[1:]])
     design = designs(sums, question.protocol.arm_index)
     best, settled = optima(design)
     said = contrasts(design, best, weights, question.method)
@@ -193,10 +231,14 @@ def _at_once(question: Question, sums: ManySums, found: Floats) -> None:
 def _one_by_one(question: Question, moments: Moments) -> tuple[float, ...]:
     """The same by the model that decides every case; NaN for data that it refuses."""
     protocol = question.protocol
-    doses = dict(zip(protocol.arms, protocol.dose, strict=True))
+    slopes = [within_arm_term(arm) for arm in protocol.arms[1:]]
     try:
         model = fit_mixed_model(moments, protocol.arm_of, protocol.arms[0], all_arms=protocol.arms)
-        result = trend(model, doses, question.method)
+        if question.test is ArmTest.OMNIBUS:
+            found = model.omnibus([{term: 1.0} for term in slopes], question.method)
+            return np.nan, np.nan, found.df, found.p, _reference(model)
+        weights = dict(zip(slopes, question.weights[1:].tolist(), strict=True))
+        result = model.contrast(weights, question.method)
     except ValueError:
         return (np.nan,) * len(_COLUMNS)
     return result.estimate, result.standard_error, result.df, result.p, _reference(model)
@@ -207,12 +249,12 @@ def _reference(model: MixedModel) -> float:
 
 
 def _point(attenuation: float, found: Floats, alpha: float) -> Point:
-    there = ~np.isnan(found[:, 0])
+    there = ~np.isnan(found[:, 3])
     hits, count = int((found[there, 3] < alpha).sum()), len(found)
-    if not there.any():
-        return Point(attenuation, rate(hits, count), None, None, count)
-    difference, error = found[there, :2].mean(axis=0)
     refused = count - int(there.sum())
+    if np.isnan(found[there, 0]).all():  # all refused, or a test without a difference
+        return Point(attenuation, rate(hits, count), None, None, refused)
+    difference, error = found[there, :2].mean(axis=0)
     return Point(attenuation, rate(hits, count), float(difference), float(error), refused)
 
 
@@ -242,9 +284,11 @@ def _crossing(places: Floats, curve: Floats, goal: float) -> float | None:
 
 def _closed(question: Question, null: Floats) -> Detectable:
     there = ~np.isnan(null[:, 0])
-    if not there.any():
+    if not there.any():  # all refused, or a test without a difference
         return Detectable(None, None)
     error, df = np.median(null[there, 1:3], axis=0)
     size = detectable(float(error), float(df), power=question.target, level=question.alpha)
     coupling = float(null[there, 4].mean())
-    return Detectable(size / coupling if coupling > 0 else None, -size)
+    doses = float(question.weights @ np.array(question.protocol.dose))  # between what is compared
+    share = size / (coupling * abs(doses)) if coupling > 0 and doses else None
+    return Detectable(share, size if doses < 0 else -size)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from analytics.figures import signed
-from analytics.power import Detectable, Point, Power
+from analytics.power import ArmTest, Detectable, Pair, Point, Power, Question
 from analytics.rates import Rate
 
 SIMULATED = (
@@ -42,6 +42,7 @@ def document(power: Power, notes: tuple[str, ...] = ()) -> dict[str, Any]:
         "compliance_logit": protocol.shapes[0].compliance_logit,
         "arm_shift": asked.arm_shift,
         "method": str(asked.method),
+        "test": list(asked.test) if isinstance(asked.test, Pair) else str(asked.test),
         "trials": asked.trials,
         "seed": asked.seed,
         "alpha": asked.alpha,
@@ -90,11 +91,20 @@ def asked(power: Power) -> str:
         f"{_counted(each.days, 'day')} of {_counted(each.prompts_per_day, 'prompt')}"
         for each in protocol.stretches
     )
-    test = "trend over doses" if len(protocol.arms) > 2 else "difference in coupling"
     return (
         f"{arms}; {what}; {question.trials:,} trials, seed {question.seed}; "
-        f"{test} by {question.method}, two-sided at {percent(question.alpha, 1)}."
+        f"{_tested(question)} {percent(question.alpha, 1)}."
     )
+
+
+def _tested(question: Question) -> str:
+    """The test in words, up to its level."""
+    if question.test is ArmTest.OMNIBUS:
+        return f"omnibus test of all arms by {question.method}, at"
+    what = "trend over doses" if len(question.protocol.arms) > 2 else "difference in coupling"
+    if isinstance(question.test, Pair):
+        what = f"coupling in {question.test.arm} minus {question.test.other}"
+    return f"{what} by {question.method}, two-sided at"
 
 
 def sentences(power: Power) -> Iterator[str]:
@@ -155,8 +165,10 @@ def _bounds(found: Detectable) -> str:
 
 
 def _size(found: Detectable) -> str:
-    if found.difference is None or found.attenuation is None:
-        return f"a difference of {signed(found.difference or 0.0, 4)}"
+    if found.difference is None:
+        return f"{percent(found.attenuation or 0.0, 1)} attenuation"
+    if found.attenuation is None:
+        return f"a difference of {signed(found.difference, 4)}"
     size = f"a difference of {signed(found.difference, 4)}"
     if found.attenuation > 1:
         return f"{size}, which is more than the whole coupling"

@@ -51,7 +51,7 @@ def left_out(study: Study, plan: Plan) -> Iterator[str]:
     if plan.adjust_for or plan.moderators or plan.lag or plan.options:
         yield "Adjustments, moderators, lags and options of the plan are not simulated."
     if plan.all_pairs:
-        yield "Comparisons of all pairs of arms are not simulated: the trend over doses is."
+        yield "Of the plan's comparisons of all pairs of arms one is simulated, by --test ARM:ARM."
     phases = Phase.objects.filter(study=study).drawn()
     if plan.phases:
         phases = phases.filter(key__in=plan.phases)

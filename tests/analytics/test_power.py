@@ -8,12 +8,15 @@ import numpy as np
 import pytest
 from scipy.stats import norm
 
-from analytics import power_report
+from analytics import power_report, virtual_trial
 from analytics.effect_sizes import detectable
-from analytics.power import Power, Question, answer, simulate
+from analytics.fixed_effects import within_arm_term
+from analytics.mixed_model import Method, MixedModel, fit_mixed_model
+from analytics.multiplicity import difference
+from analytics.power import ArmTest, Pair, Power, Question, answer, simulate
 from analytics.power_figure import curve
 from analytics.rates import rate
-from analytics.simulation import Shape
+from analytics.simulation import Effect, Shape
 from analytics.virtual_trial import Protocol, Stretch
 
 MONTH = (Stretch(30, 4),)
@@ -97,6 +100,84 @@ def test_of_several_arms_the_trend_over_doses_is_tested() -> None:
     assert found.points[1].found.share == 1.0
     # per whole dose: 80 % of a coupling of 0.45, a little steeper as stress is clipped
     assert found.points[1].difference == pytest.approx(-0.8 * (found.coupling or 0), abs=0.03)
+
+
+THREE = Protocol((10, 10, 10), (Stretch(14, 4),), (0.0, 1.0, 0.0))
+
+
+def fits_of(protocol: Protocol, effect: Effect, trials: int) -> list[MixedModel]:
+    """The product's model of each simulated trial."""
+    return [
+        fit_mixed_model(each.moments(effect), protocol.arm_of, protocol.arms[0])
+        for each in virtual_trial.trials(protocol, 2026, range(trials))
+    ]
+
+
+@pytest.mark.parametrize("method", [Method.CR2, Method.KENWARD_ROGER])
+def test_a_pair_of_arms_is_tested_as_the_product_tests_it(method: Method) -> None:
+    pair = Pair("treated 2", "treated 1")
+    question = Question(THREE, (0.6,), trials=4, method=method, test=pair)
+    found = np.concatenate(list(simulate(question)))[:, 1]
+    models = fits_of(THREE, Effect(0.6), 4)
+    own = [each.contrast(difference(each, *pair), method) for each in models]
+    for place, name in enumerate(("estimate", "standard_error", "df", "p")):
+        assert found[:, place] == pytest.approx([getattr(each, name) for each in own], rel=1e-6)
+
+
+@pytest.mark.parametrize("method", [Method.CR2, Method.KENWARD_ROGER])
+def test_the_omnibus_test_is_that_of_the_product(method: Method) -> None:
+    question = Question(THREE, (0.6,), trials=3, method=method, test=ArmTest.OMNIBUS)
+    found = np.concatenate(list(simulate(question)))[:, 1]
+    models = fits_of(THREE, Effect(0.6), 3)
+    slopes = [{within_arm_term(arm): 1.0} for arm in THREE.arms[1:]]
+    assert found[:, 3].tolist() == [each.omnibus(slopes, method).p for each in models]
+    assert np.isnan(found[:, :2]).all()
+
+
+def test_an_arm_that_alone_is_treated_is_found_by_its_pair_and_by_the_omnibus_test() -> None:
+    exact = Shape(slope_sd=0.05, bounded=False)
+    middle = Protocol((12, 12, 12), (Stretch(30, 4),), (0.0, 1.0, 0.0), (exact,))
+    tests = Pair("treated 1", "control"), Pair("treated 2", "control"), ArmTest.OMNIBUS
+    treated, untreated, omnibus = (power_of(middle, 1.0, trials=20, test=each) for each in tests)
+    assert treated.points[1].found.share == omnibus.points[1].found.share == 1.0
+    assert untreated.points[1].found.share < 0.4
+    assert untreated.closed_form.attenuation is None
+
+
+def test_a_pair_the_other_way_round_is_the_same_with_another_sign() -> None:
+    here, there = (
+        power_of(SMALL, 0.4, trials=10, test=Pair(*arms))
+        for arms in (("treated", "control"), ("control", "treated"))
+    )
+    assert here.points == power_of(SMALL, 0.4, trials=10).points
+    assert there.points[1].difference == pytest.approx(-(here.points[1].difference or 0))
+    assert there.closed_form.difference == pytest.approx(-(here.closed_form.difference or 0))
+    assert there.closed_form.attenuation == pytest.approx(here.closed_form.attenuation)
+
+
+def test_the_omnibus_test_has_no_difference_and_says_so_in_words() -> None:
+    power = power_of(THREE, 0.6, trials=6, test=ArmTest.OMNIBUS)
+    assert {point.difference for point in power.points} == {None}
+    assert {point.refused for point in power.points} == {0}
+    said = power_report.table(power)
+    assert "omnibus test of all arms by CR2, at 5.0 %." in said
+    assert "Closed form" not in said
+    json.dumps(power_report.document(power), allow_nan=False)
+
+
+@pytest.mark.parametrize(
+    ("test", "method", "sentence"),
+    [
+        (Pair("control", "other"), Method.CR2, "no arm 'other'; the arms are control, treated"),
+        (Pair("control", "control"), Method.CR2, "arm 'control' is compared with itself"),
+        (ArmTest.OMNIBUS, Method.SATTERTHWAITE, "by kenward_roger or CR2, not by satterthwaite"),
+    ],
+)
+def test_a_test_that_cannot_be_made_is_refused(
+    test: ArmTest | Pair, method: Method, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        Question(SMALL, (), method=method, test=test)
 
 
 def test_the_detectable_attenuation_is_read_off_the_curve() -> None:

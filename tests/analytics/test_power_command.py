@@ -59,6 +59,15 @@ def test_the_command_prints_json_and_draws(tmp_path: Path) -> None:
     ET.parse(file)  # noqa: S314 - our own file
 
 
+def test_of_several_arms_a_pair_or_all_of_them_may_be_tested() -> None:
+    three = (*QUICK, "--days=7", "--arms=1:1:1", "--json")
+    pair = json.loads(told(*three, "--test=treated 2:control"))
+    assert pair["test"] == ["treated 2", "control"]
+    assert pair["points"][1]["difference"] < 0
+    every = json.loads(told(*three, "--test=omnibus"))
+    assert (every["test"], every["points"][1]["difference"]) == ("omnibus", None)
+
+
 def test_trials_of_which_none_can_be_analysed_are_said_to_be_too_small() -> None:
     with pytest.raises(CommandError, match="it takes more participants") as caught:
         told("--participants=4", "--days=1", "--prompts-per-day=1", "--trials=20")
@@ -94,6 +103,10 @@ def test_compliance_and_drop_out_are_as_asked() -> None:
         (["--arms=1:99"], "an arm would have 0 of the 12 participants"),
         (["--plan=primary"], "--plan belongs to a study"),
         (["--svg=/nowhere/at/all.svg"], "there is no directory /nowhere/at"),
+        (["--test=best"], "'best' is no test: write trend, omnibus, or two arms with a colon"),
+        (["--test=control:"], "'control:' is no test"),
+        (["--test=control:drug"], "there is no arm 'drug'; the arms are control, treated"),
+        (["--test=omnibus", "--method=CR1"], "an omnibus test is by kenward_roger or CR2"),
         (["--svg=/tmp"], "name a file that ends in .svg, not /tmp"),
         (["--svg=/tmp/power.png"], "name a file that ends in .svg"),
         (["--attenuation=" + ",".join(["0.1"] * 26)], "names more than 25 values"),

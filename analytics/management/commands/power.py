@@ -13,7 +13,7 @@ from analytics import power, power_report
 from analytics.mixed_model import Method
 from analytics.plan import STANDARD, Plan
 from analytics.plans import UnknownPlan, plan_named
-from analytics.power import Power, Question
+from analytics.power import ArmTest, Pair, Power, Question
 from analytics.power_figure import curve
 from analytics.power_study import NotSimulated, arms_of, left_out, stretches_of
 from analytics.progress import progress
@@ -79,6 +79,14 @@ class Command(BaseCommand):
             type=kinds.listed(kinds.share(0.0, 1.0)),
             metavar="LIST",
             help="share of the effect that each arm gets; default: equal steps from 0 to 1",
+        )
+        parser.add_argument(
+            "--test",
+            type=tested,
+            default=ArmTest.TREND,
+            metavar="TEST",
+            help="trend (over doses), omnibus (all arms at once) or ARM:ARM, the coupling in the "
+            "first minus that in the second; default: trend, which of two arms is their difference",
         )
         parser.add_argument(
             "--attenuation",
@@ -216,6 +224,7 @@ def question_of(options: dict[str, Any], source: Source) -> Question:
             alpha=options["alpha"],
             target=options["target"],
             method=Method(options["method"] or source.plan.method),
+            test=options["test"],
         )
     except ValueError as error:
         raise wrong(f"This cannot be simulated: {error}.") from error
@@ -255,6 +264,19 @@ def ratio(text: str) -> tuple[int, ...]:
             f"{text!r} is no ratio: write 2 to {MOST_ARMS} whole numbers with colons, such as 1:1"
         )
     return tuple(map(int, parts))
+
+
+def tested(text: str) -> ArmTest | Pair:
+    """trend, omnibus, or two arms with a colon."""
+    if text in set(ArmTest):
+        return ArmTest(text)
+    arms = [each.strip() for each in text.split(":")]
+    if len(arms) != 2 or not all(arms):
+        raise ArgumentTypeError(
+            f"{text!r} is no test: write trend, omnibus, or two arms with a colon, such as "
+            "'treated 2:control'"
+        )
+    return Pair(*arms)
 
 
 def refuse_unwritable(file: Path | None) -> None:
