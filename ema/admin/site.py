@@ -3,14 +3,17 @@
 from typing import Any
 
 from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import FieldDoesNotExist
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest
+from django.views.decorators.csrf import csrf_protect
 
 from ema import access
 from ema.audit import Actor
 from ema.models.study import Role
+from ema.pages import pages_of
 
 FILTER_LOOKUPS = ("", "__exact", "__in", "__isnull", "__isempty", "__id__exact", "__id__in")
 
@@ -29,6 +32,12 @@ class OperatorSite(AdminSite):
     def has_permission(self, request: HttpRequest) -> bool:
         user = request.user
         return user.is_active and (user.is_superuser or access.studies_for(user).exists())
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        """As Django's, which lets nobody sign out who has no role."""
+        if view == self.logout:
+            return csrf_protect(login_required(view))
+        return super().admin_view(view, cacheable)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """As Django's, but without the list of screens, which it makes for a side bar.
@@ -98,6 +107,17 @@ class RecordAdmin(ShownFieldsAdmin):
     writers: frozenset[str] = frozenset()
     site_path = "site"
     actions_on_top = True
+    change_list_template = "ema/records.html"
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> Any:
+        """The list, under the pages of the one study that this user reads."""
+        mine = list(access.studies_for(request.user)[:2])
+        shown: dict[str, Any] = {}
+        if len(mine) == 1:
+            shown = {"only_study": mine[0], "page_groups": pages_of(mine[0], request.user)}
+        return super().changelist_view(request, (extra_context or {}) | shown)
 
     def _holds(self, request: HttpRequest, roles: frozenset[str]) -> bool:
         return bool(roles) and access.studies_for(request.user, *roles).exists()

@@ -113,7 +113,7 @@ ROWS: dict[str, Row] = {
     "console:compliance-file": study({"kind": "csv"}, GET=READERS),
     # --- the admin -------------------------------------------------------------------------
     "admin:login": anywhere(GET="everyone", POST="everyone", PUT="everyone"),
-    "admin:logout": anywhere(POST="operator", OPTIONS="operator"),
+    "admin:logout": anywhere(POST="login", OPTIONS="login"),
     "admin:index": anywhere(GET="operator", POST="operator"),
     "admin:password_change": anywhere(GET="operator", POST="operator", PUT="operator"),
     "admin:password_change_done": anywhere(GET="operator"),
