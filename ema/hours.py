@@ -3,6 +3,7 @@
 Whether hours work is the scheduler's to say: it appends its check (decision 0007).
 """
 
+from calendar import day_name
 from collections.abc import Callable
 from datetime import time
 from typing import Any, NamedTuple
@@ -45,6 +46,24 @@ def stretches_of(windows: object) -> tuple[Stretch, Stretch] | None:
         return None
     (first,), (second,) = found
     return (first[0], second[0]) if len(first) == len(second) == 1 else None
+
+
+def in_words(windows: object) -> str:
+    """Waking hours as people say them, a window a line; the phase's where there are none."""
+    if not isinstance(windows, list):
+        return "as the phase has them"
+    return "\n".join(
+        f"{_named(each['weekdays'])}: {each['start']} to {each['end']}" for each in windows
+    )
+
+
+def _named(weekdays: list[int]) -> str:
+    """Every day, Monday to Friday, Saturday and Sunday, or each by its name."""
+    known = {(*WORKING_DAYS, *WEEKEND): "every day", tuple(WORKING_DAYS): "Monday to Friday"}
+    names = [day_name[day - 1] for day in weekdays]
+    return known.get(tuple(weekdays)) or " and ".join(
+        filter(None, [", ".join(names[:-1]), names[-1]])
+    )
 
 
 def _window(weekdays: list[int], stretch: Stretch) -> dict[str, Any]:

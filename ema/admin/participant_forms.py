@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 
-from ema import hours
 from ema.models import Participant
 
 
@@ -22,28 +21,14 @@ class EnrolForm(forms.ModelForm[Participant]):
         return cleaned
 
 
-class HoursField(forms.JSONField):
-    """Nothing where a participant has no hours of their own."""
-
-    def prepare_value(self, value: Any) -> Any:
-        return "" if value is None else super().prepare_value(value)
-
-
 class ParticipantForm(forms.ModelForm[Participant]):
-    """Where a participant lives and is awake, and leaving the study."""
+    """Where a participant lives, and leaving the study. Waking hours have a page of their own."""
 
-    windows = HoursField(
-        required=False,
-        label="Own waking hours",
-        widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
-        help_text="Empty: the phase's. Else local times by weekday, 1 is Monday: "
-        '[{"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": "20:00", "end": "06:00"}].',
-    )
     because = forms.CharField(
         max_length=500,
         required=False,
         label="Reason for the change",
-        help_text="Needed where the zone or the waking hours change; what they were is kept.",
+        help_text="Needed where the zone changes; what it was is kept.",
     )
     withdraws = forms.BooleanField(
         required=False,
@@ -57,16 +42,13 @@ class ParticipantForm(forms.ModelForm[Participant]):
 
     class Meta:
         model = Participant
-        fields = ["zone", "windows"]
+        fields = ["zone"]
 
     def clean(self) -> dict[str, Any]:
         """Refuse here what the steps would refuse, beside the field."""
         cleaned = super().clean() or {}
-        windows = cleaned.get("windows")
-        for problem in () if windows is None else hours.hours_problems(windows):
-            self.add_error("windows", problem)
-        if {"zone", "windows"} & set(self.changed_data) and not cleaned.get("because", "").strip():
-            self.add_error("because", "Say why the zone or the waking hours change.")
+        if "zone" in self.changed_data and not cleaned.get("because", "").strip():
+            self.add_error("because", "Say why the zone changes.")
         if cleaned.get("withdraws") and not cleaned.get("why", "").strip():
             self.add_error("why", "Say why the participant withdraws.")
         if cleaned.get("why") and not cleaned.get("withdraws"):

@@ -8,9 +8,12 @@ from django.contrib import admin, messages
 from django.db.models import Max, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 
-from ema import access, enrolment, pauses, travel, urine, withdrawal
+from ema import access, enrolment, hours, pauses, travel, urine, withdrawal
 from ema.admin.participant_forms import EnrolForm, ParticipantForm
 from ema.admin.site import COORDINATORS, ParticipantRecordAdmin, RecordAdmin, actor
 from ema.models import Participant, Prompt, Response, Site, UrineTest
@@ -19,7 +22,6 @@ from ema.questionnaires.answers import contradictions
 
 OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
 SHOWN = ["site", "code", "language", "enrolled_at", "enrolled_on"]
-LIVING = ["zone", "windows"]
 CHANGING = ["because"]
 LEAVING = ["withdraws", "why", "data_may_be_kept"]
 LEFT = ["withdrawn_at", "withdrawal_reason", "keep_data"]
@@ -44,6 +46,18 @@ class ParticipantAdmin(RecordAdmin):
     def last_contact(self, participant: Any) -> Any:
         return participant.heard_at
 
+    @admin.display(description="waking hours")
+    def waking_hours(self, participant: Participant) -> str:
+        lines = ((line,) for line in hours.in_words(participant.windows).splitlines())
+        return format_html_join(mark_safe("<br>"), "{}", lines)
+
+    @admin.display(description="waking hours")
+    def hours_to_change(self, participant: Participant) -> str:
+        """With the way to their page, for whoever may change them there."""
+        address = reverse("console:waking-hours", args=[participant.study.slug, participant.code])
+        words = self.waking_hours(participant)
+        return format_html('{}<br><a href="{}">Change the waking hours</a>', words, address)
+
     def get_form(
         self, request: HttpRequest, obj: Any | None = None, change: bool = False, **kwargs: Any
     ) -> Any:
@@ -54,10 +68,12 @@ class ParticipantAdmin(RecordAdmin):
         if obj is None:
             return ["site", "code", "zone", "language"]
         may = self.has_change_permission(request, obj)
-        return [*SHOWN, *LIVING, *([*CHANGING, *LEAVING] if may else LEFT)]
+        if may:
+            return [*SHOWN, "hours_to_change", "zone", *CHANGING, *LEAVING]
+        return [*SHOWN, "waking_hours", "zone", *LEFT]
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
-        return [*SHOWN, *LEFT] if obj else []
+        return [*SHOWN, "waking_hours", "hours_to_change", *LEFT] if obj else []
 
     def has_change_permission(self, request: HttpRequest, obj: Any | None = None) -> bool:
         is_in = obj is None or obj.withdrawn_at is None
@@ -87,18 +103,14 @@ class ParticipantAdmin(RecordAdmin):
         self._show_code(request, enrolled)
 
     def _change(self, request: HttpRequest, obj: Participant, said: dict[str, Any]) -> None:
-        """Other hours or another zone hold from a day that no phone has yet; leaving, at once."""
+        """Another zone holds from a day that no phone has yet; leaving, at once."""
         by: Any = {"participant": obj, "now": timezone.now(), "actor": actor(request)}
-        for change in (
-            travel.move(zone=said["zone"], reason=said["because"], **by),
-            travel.change_hours(windows=said["windows"], reason=said["because"], **by),
-        ):
-            if change:
-                text = (
-                    f"It holds from {change.effective_on:%Y-%m-%d} at the earliest: days that a "
-                    "phone has already keep their times."
-                )
-                self.message_user(request, text, messages.SUCCESS)
+        if change := travel.move(zone=said["zone"], reason=said["because"], **by):
+            text = (
+                f"It holds from {change.effective_on:%Y-%m-%d} at the earliest: days that a "
+                "phone has already keep their times."
+            )
+            self.message_user(request, text, messages.SUCCESS)
         if said["withdraws"]:
             reason, keep = said["why"], said["data_may_be_kept"]
             withdrawal.withdraw(reason=reason, keep_data=keep, **by)

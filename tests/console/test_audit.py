@@ -66,7 +66,7 @@ def test_an_auditor_reads_events_with_what_they_changed(study: Study, auditor: C
 def test_filters_narrow_and_say_when_nothing_matches(study: Study, auditor: Client) -> None:
     cora = sign_in("cora", study, "coordinator")
     pk = Participant.objects.get().pk
-    form = {"zone": "Asia/Tokyo", "windows": "", "data_may_be_kept": "unknown"}
+    form = {"zone": "Asia/Tokyo", "data_may_be_kept": "unknown"}
     cora.post(f"/admin/ema/participant/{pk}/change/", form | {"because": "moved"})
     today, tomorrow = (timezone.now().date() + timedelta(days=n) for n in (0, 1))
     for asked, there, gone in (
