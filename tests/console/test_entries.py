@@ -4,6 +4,7 @@ import io
 import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from django.utils import timezone
 
 from analytics.safety import safety
 from ema import urine
+from ema.audit import Actor
 from ema.models import (
     AdverseEvent,
     AuditEvent,
@@ -26,6 +28,8 @@ from ema.models import (
     Study,
     UrineTest,
 )
+from ema.urine import Entry
+from ema.urine_batch import record_results
 from tests import trial
 from tests.console.test_adverse_events import HEADACHE
 from tests.console.test_urine import due, enrolled, entered, result_of
@@ -116,6 +120,22 @@ def test_what_two_people_say_alike_stands_with_both_names(
     assert event.actor == User.objects.get(username="carl")
     assert actions() == ["entry.first", "urine.recorded"]
     assert "Nothing waits for a second entry" in page(carl.get(PATH))
+
+
+def test_a_batch_is_the_first_entry_of_some_and_the_second_of_others(
+    cora: Client, carl: Client, person: Participant
+) -> None:
+    agree, differ, new, wrong = (due(person, days) for days in range(4))
+    page(cora.post(URINE, entered(agree, "negative") | entered(differ, "negative"), follow=True))
+    form = entered(agree, "negative") | entered(differ, "positive") | entered(new, "positive")
+    refused = carl.post(URINE, form | entered(wrong, "negative", ""))
+    assert refused.status_code == 400
+    assert DoubleEntry.objects.entered_once().count() == 2  # all of a batch, or none
+    said = page(carl.post(URINE, form, follow=True))
+    assert "1 results were recorded." in said
+    assert "1 results were entered once" in said
+    assert "1 second entries differ" in said
+    assert [result_of(test) for test in (agree, differ, new)] == ["negative", "", ""]
 
 
 def test_one_person_is_never_both(cora: Client, test: UrineTest) -> None:
@@ -272,6 +292,30 @@ def test_two_who_enter_at_once_are_first_and_second(study: Study) -> None:
         assert list(pool.map(work, clients)) == [302, 302]
     assert [result_of(test) for test in tests] == ["negative"] * 3
     assert DoubleEntry.objects.count() == 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_test_that_somebody_is_entering_is_not_missed_meanwhile(study: Study) -> None:
+    test = due(enrolled(study, "S1-001"), 9)
+    by = Actor(User.objects.create_user("cora"), "page")
+    is_entered, may_end = Event(), Event()
+
+    def enter_slowly() -> None:
+        with transaction.atomic():
+            entry = Entry(test.pk, "negative", test.due_on)
+            assert record_results(entries=[entry], now=timezone.now(), actor=by).once == 1
+            is_entered.set()
+            may_end.wait(10)
+        connection.close()
+
+    with ThreadPoolExecutor(max_workers=1) as pool:
+        running = pool.submit(enter_slowly)
+        assert is_entered.wait(10)
+        assert urine.mark_missed(timezone.now()) == 0
+        may_end.set()
+        running.result()
+    assert urine.mark_missed(timezone.now()) == 0
+    assert result_of(test) == ""
 
 
 # --- what the second person may not know --------------------------------------------------
