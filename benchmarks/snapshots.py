@@ -23,8 +23,9 @@ from benchmarks.figures import Figure, Goal, say, seconds
 from ema.audit import COMMAND
 from ema.models import Study
 
-PEOPLE, FEW = 2_552, 50
-CSV, PARQUET, MEMORY = Goal("≤", 1.5), Goal("≤", 2), Goal("<", 200)
+PEOPLE, FEW, FOLD = 2_552, 200, 4
+CSV, PARQUET, MEMORY, GROWTH = Goal("≤", 1.5), Goal("≤", 2), Goal("<", 200), Goal("<", 10)
+KINDS: Sequence[Sequence[str]] = ((), ("parquet",))
 BASELINE = "COPY … TO STDOUT, thrown away"
 JOB = """
 import re, sys, django
@@ -39,8 +40,11 @@ print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 
 
 def measure(quick: bool) -> Iterator[Figure]:
-    """Seconds of the prompts as CSV and Parquet beside the bare COPY; peak memory of whole jobs."""
+    """Seconds of the prompts as CSV and Parquet beside the bare COPY; peak memory of whole jobs,
+    and by how much it grows where the study is four times as large."""
     people, repeats = (FEW, 2) if quick else (PEOPLE, 3)
+    with empty_database(), tempfile.TemporaryDirectory() as place:
+        small = _peaks_mb(filled_study(people // FOLD), place)
     with empty_database(), tempfile.TemporaryDirectory() as place:
         study = filled_study(people)
         analyze()
@@ -49,11 +53,12 @@ def measure(quick: bool) -> Iterator[Figure]:
         bare, csv, both = zip(*turns, strict=True)
         yield Figure(f"snapshot: {rows} as CSV", "s", csv, BASELINE, bare, CSV)
         yield Figure(f"snapshot: {rows} as CSV and Parquet", "s", both, BASELINE, bare, PARQUET)
-        for formats in ([], ["parquet"]):
-            say(f"  a whole job, {', '.join(['csv', *formats])}")
-            peak = _peak_mb(study, formats, place)
-            what = f"snapshot: peak memory of the job, {' and '.join(['CSV', *formats])}"
-            yield Figure(what, "MB", [peak], goal=MEMORY)
+        for kind, peak, before in zip(KINDS, _peaks_mb(study, place), small, strict=True):
+            what = " and ".join(["CSV", *kind])
+            yield Figure(f"snapshot: peak memory of the job, {what}", "MB", [peak], goal=MEMORY)
+            grown, goal = [peak - before], None if kind else GROWTH
+            told = f"snapshot: growth of that peak since a {FOLD}th of the prompts, {what}"
+            yield Figure(told, "MB", grown, goal=goal)
 
 
 def _turn(study: Study, place: Path) -> tuple[float, float, float]:
@@ -88,6 +93,15 @@ def _as_csv(scope: Scope, draft: Draft) -> None:
         cursor.execute("SET LOCAL work_mem = '64MB'")
         cursor.execute("SET LOCAL jit = off")
         copy_table(cursor, draft, scope, PROMPTS)
+
+
+def _peaks_mb(study: Study, place: str) -> list[float]:
+    """Of a job in every kind of formats."""
+    found = []
+    for kind in KINDS:
+        say(f"  a whole job, {', '.join(['csv', *kind])}")
+        found.append(_peak_mb(study, kind, place))
+    return found
 
 
 def _peak_mb(study: Study, formats: Sequence[str], place: str) -> float:
