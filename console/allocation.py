@@ -1,4 +1,4 @@
-"""Allocation: who is to be allocated, allocating one, and what an administrator sees of lists."""
+"""Allocation: who is to be allocated, and allocating one."""
 
 from typing import Any
 
@@ -15,11 +15,9 @@ from ema.access import NoAccess
 from ema.allocation import AllocationRefused, Confirmed, Told
 from ema.audit import Actor
 from ema.consents import Agreed, newest_consent
-from ema.models import AllocationList, Participant, Study
+from ema.models import Participant, Study
 from ema.models.participant import ParticipantQuerySet
 from ema.pages import answer_page, operators_page
-
-FEW = 10  # slots left, at which an administrator should add some
 
 
 class AllocateForm(forms.Form):
@@ -123,24 +121,6 @@ def in_error(request: HttpRequest, slug: str, code: str) -> HttpResponse:
     except AllocationRefused as error:
         messages.error(request, f"Nothing was marked. {error}")
     return redirect("console:allocate", slug=slug, code=code)
-
-
-@require_GET
-@operators_page
-def lists(request: HttpRequest, slug: str) -> HttpResponse:
-    """For administrators: how many slots are free, and the commitments; never a list."""
-    study = Study.objects.filter(slug=slug).first()
-    if study is None or not request.user.is_superuser:
-        raise NoAccess(f"There is no study {slug!r} of which you are administrator.")
-    return answer_page(
-        request,
-        "console/allocation_lists.html",
-        f"Allocation lists: {study.title}",
-        study=study,
-        strata=sealing.strata_of(study),
-        lists=AllocationList.objects.filter(study=study).select_related("made_by"),
-        few=FEW,
-    )
 
 
 def _show(

@@ -6,6 +6,7 @@ from console import (
     adverse_events,
     alerts,
     allocation,
+    allocation_lists,
     audit,
     compliance,
     enrol,
@@ -50,7 +51,9 @@ urlpatterns: list[URLPattern | URLResolver] = [
         "<slug:slug>/compliance/days.<slug:kind>", compliance.heat_map_file, name="compliance-file"
     ),
     path("<slug:slug>/allocation/", allocation.everybody, name="allocation"),
-    path("<slug:slug>/allocation/lists/", allocation.lists, name="allocation-lists"),
+    path("<slug:slug>/allocation/lists/", allocation_lists.lists, name="allocation-lists"),
+    path("<slug:slug>/allocation/lists/draw/", allocation_lists.draw, name="draw-list"),
+    path("<slug:slug>/allocation/lists/upload/", allocation_lists.upload, name="upload-list"),
     path("<slug:slug>/allocation/of/<str:code>/", allocation.one, name="allocate"),
     path("<slug:slug>/allocation/of/<str:code>/in-error/", allocation.in_error, name="in-error"),
     path("<slug:slug>/alerts/", alerts.inbox, name="alerts"),

@@ -96,8 +96,8 @@ def _slots(study: Study) -> Iterable[str]:
 def _list(study: Study) -> Iterable[str]:
     if study.arms.count() > 1 and not study.allocation_lists.exists():
         yield (
-            "Nobody can be allocated before there is a list: "
-            f"manage.py allocation_list {study} generate, or upload."
+            "Nobody can be allocated before there is a list: draw or upload one under Allocation "
+            f"lists, or by manage.py allocation_list {study}."
         )
 
 

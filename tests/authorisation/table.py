@@ -71,6 +71,8 @@ ROWS: dict[str, Row] = {
     "console:allocate": site(GET="coordinator", POST="coordinator"),
     "console:in-error": site(POST="coordinator"),
     "console:allocation-lists": anywhere(GET="administrator"),
+    "console:draw-list": study(POST="administrator"),
+    "console:upload-list": study(POST="administrator"),
     "console:audit": study(GET=f"{READERS} auditor"),
     "console:audit-changes": study(GET=f"{READERS} auditor"),
     "console:audit-event": site(GET=f"{READERS} auditor"),
