@@ -9,6 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from itertools import pairwise
 from operator import add
 from typing import Any
 
@@ -24,12 +25,17 @@ PERIOD = "@period_"
 
 @dataclass(frozen=True)
 class Crossover:
-    """Phases in order, treatments with the reference first, treatment by sequence and phase."""
+    """Phases in order, treatments with the reference first, treatment by sequence and phase.
+
+    carryover: whether the treatment of the period before goes on to act, as far as it differs from
+    the reference.
+    """
 
     periods: tuple[str, ...]
     treatments: tuple[str, ...]
     treatment_of: Mapping[str, Mapping[str, str]]
     sequence_of: Mapping[str, str]
+    carryover: bool = False
 
     def sequences(self, participants: Sequence[Any]) -> tuple[str, ...]:
         return tuple(self.sequence_of[str(code)] for code in participants)
@@ -55,6 +61,7 @@ def crossover_design(
 ) -> Design:
     """outcome ~ stress_within * treatment + period + sequence + stress_between + whatever else.
 
+    With carry-over also + stress_within * carryover, which yields to everything but sequences.
     Needs the sums of every period but the first, and of their products with the predictor.
     """
     terms, of = Terms(centred), crossover.sequences(centred.participants)
@@ -72,13 +79,32 @@ def crossover_design(
                 part.times(crossover.under(of, treatment, period)) for period, part in parts.items()
             ]
             fixed[term(treatment)] = reduce(add, given)
+    carried = _carried(crossover, of, level, slope) if crossover.carryover else {}
     sequences = {
         f"sequence[{one}]": terms.level(np.array([one == own for own in of], dtype=np.float64))
         for one in sorted(set(of))[1:]
     }
-    fixed |= {**sequences, BETWEEN: terms.between(predictor), **also}
-    yields = (*also, *sequences, BETWEEN)
+    fixed |= {**carried, **sequences, BETWEEN: terms.between(predictor), **also}
+    yields = (*also, *carried, *sequences, BETWEEN)
     return Design(centred, outcome, predictor, fixed, yields=yields, arms=crossover.treatments)
+
+
+def _carried(
+    crossover: Crossover, of: Sequence[str], level: Mapping[str, Term], slope: Mapping[str, Term]
+) -> dict[str, Term]:
+    """Of each treatment but the reference, the periods that follow it; those that none follows
+    are columns of zeros, and left out as such."""
+    fixed = {}
+    for name, parts in (("{}", level), (f"{WITHIN}:{{}}", slope)):
+        for treatment in crossover.treatments[1:]:
+            fixed[name.format(f"carryover[{treatment}]")] = reduce(
+                add,
+                [
+                    parts[period].times(crossover.under(of, treatment, before))
+                    for before, period in pairwise(crossover.periods)
+                ],
+            )
+    return fixed
 
 
 def _by_period(crossover: Crossover, whole: Term, of: Any) -> dict[str, Term]:

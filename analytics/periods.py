@@ -25,7 +25,8 @@ def crossover_of(study: Study, plan: Plan, sequence_of: Mapping[str, str]) -> Cr
     by_arm, periods = treatments_of(study), periods_of(study, plan)
     given = {own[period] for own in by_arm.values() for period in periods}
     others = sorted(given - {plan.reference_treatment})
-    return Crossover(tuple(periods), (plan.reference_treatment, *others), by_arm, dict(sequence_of))
+    treatments = (plan.reference_treatment, *others)
+    return Crossover(tuple(periods), treatments, by_arm, dict(sequence_of), plan.carryover)
 
 
 def faults_of(study: Study, plan: Plan) -> Iterator[Fault]:

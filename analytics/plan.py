@@ -31,6 +31,7 @@ LATER = (
     "baseline_phase",
     "design",
     "reference_treatment",
+    "carryover",
 )
 
 
@@ -65,6 +66,7 @@ class Plan:
     compliance_sensitivity: the difference also without those who answered little.
     baseline_phase: arms are compared in how the coupling changed from there on.
     design: arms are parallel, or sequences of a crossover, where treatments are compared.
+    carryover: what a treatment does to the period after it is in the model too.
     """
 
     title: str = ""
@@ -86,6 +88,7 @@ class Plan:
     baseline_phase: str = ""
     design: str = PARALLEL
     reference_treatment: str = ""
+    carryover: bool = False
 
     @property
     def options(self) -> list[str]:

@@ -12,6 +12,7 @@ PREVIOUS_OUTCOME = "previous_outcome"
 ADJUSTMENTS = (STUDY_DAY, WEEKDAY, PROMPT_NUMBER, PREVIOUS_OUTCOME)
 RESIDUALS = (INDEPENDENT, AR1, DAY) = ("independent", "ar1", "day")
 DESIGNS = (PARALLEL, CROSSOVER) = ("parallel", "crossover")
+CARRY = "Carry-over"
 METHODS = ("CR2", "kenward_roger", "satterthwaite")
 BASELINE, SITE, MOMENT = "baseline", "site", "moment"
 MODERATORS = {BASELINE: ("item", "phase"), SITE: (), MOMENT: ("item",)}  # kind: what it names
@@ -77,9 +78,9 @@ def _with_baseline(document: dict[str, Any]) -> Faults:
 def _with_crossover(document: dict[str, Any]) -> Faults:
     reference = document.get("reference_treatment")
     if document.get("design") != CROSSOVER:
-        if reference:
-            said = f'A reference treatment goes with "design": "{CROSSOVER}" only.'
-            yield Fault("/reference_treatment", said)
+        for name, what in (("reference_treatment", "A reference treatment"), ("carryover", CARRY)):
+            if document.get(name):
+                yield Fault(f"/{name}", f'{what} goes with "design": "{CROSSOVER}" only.')
         return
     if not reference:
         said = "A crossover compares treatments with one of them: name it."
@@ -214,4 +215,5 @@ FIELDS: dict[str, Callable[[Any, str], Faults]] = {
     "baseline_phase": _phase,
     "design": _one_of("A design is", DESIGNS),
     "reference_treatment": _treatment,
+    "carryover": _yes_no,
 }

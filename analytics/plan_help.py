@@ -23,4 +23,5 @@ HELP = {
     "(difference-in-differences)",
     "design": "parallel, or crossover: arms are sequences, and their treatments are compared",
     "reference_treatment": "in a crossover, the treatment that others are compared with",
+    "carryover": "in a crossover, also what the treatment of the period before still does",
 }

@@ -189,7 +189,8 @@ def formula(plan: Plan, pair: Pair, has_arms: bool, moderations: Sequence[str]) 
     within = f"{pair.predictor}_within"
     main = f"{within} * post" if plan.baseline_phase else within
     if plan.design == CROSSOVER:
-        main, has_arms = f"{within} * treatment + period + sequence", False
+        carried = f"{within} * carryover + " if plan.carryover else ""
+        main, has_arms = f"{within} * treatment + {carried}period + sequence", False
     parts = [f"{main} * arm" if has_arms else main, f"{pair.predictor}_between"]
     by = " * arm" if has_arms else ""
     parts += [f"I({within}^2){by}"] if plan.quadratic else []

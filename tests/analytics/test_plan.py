@@ -151,6 +151,8 @@ def test_a_plan_survives_being_written_and_read() -> None:
         ("design", "factorial", "/design", "one of parallel, crossover"),
         ("design", "crossover", "/reference_treatment", "compares treatments with one of them"),
         ("reference_treatment", "placebo", "/reference_treatment", '"design": "crossover" only'),
+        ("carryover", True, "/carryover", '"design": "crossover" only'),
+        ("carryover", "yes", "/carryover", "Write true or false"),
         ("reference_treatment", [1], "/reference_treatment", "Name a treatment by its key"),
         ("colour", "red", "/colour", "There is no field 'colour'"),
         ("title", "a\nb", "/title", "one line"),

@@ -309,6 +309,43 @@ def test_a_crossover_is_that_of_lme4_and_clubsandwich() -> None:
     assert "The coupling under B minus that under A is" in " ".join(sentences(report))
 
 
+def test_carry_over_is_that_of_lme4_and_clubsandwich() -> None:
+    report = crossed(crossover_trial(), carryover=True)
+    expected = golden("plan_options.json")["carryover"]
+    names = {f"treatment{one}": f"treatment[{one}]" for one in "BC"}
+    names |= {f"carryover{one}": f"carryover[{one}]" for one in "BC"}
+    names |= {f"period{one}": f"period[{one}]" for one in PERIODS}
+    names |= {f"sequence{one}": f"sequence[{one}]" for one in ORDERS}
+    agree(report, expected, names)
+    assert report["several_arms"]["omnibus"]["f"] == pytest.approx(
+        expected["kr_omnibus"]["F"], rel=1e-5
+    )
+    assert "stress_within * carryover + period" in report["formula"]
+
+
+def in_two_periods(study: Study, **orders: str) -> dict[str, Any]:
+    """With carry-over, by what each sequence is given in the first two periods."""
+    for key, order in orders.items():
+        Arm.objects.filter(study=study, key=key).update(
+            treatments=dict(zip(PERIODS[:2], order, strict=True))
+        )
+    two = {"design": "crossover", "reference_treatment": "A", "phases": PERIODS[:2]}
+    return told(study, **two, carryover=True)
+
+
+def test_with_two_periods_carry_over_takes_the_place_of_the_sequence() -> None:
+    report = in_two_periods(crossover_trial(), ABC="AB", BCA="BA", CAB="AB")
+    terms = {one["term"] for one in report["fixed"]}
+    assert {"carryover[B]", "stress_within:carryover[B]", "sequence[CAB]"} <= terms
+    assert report["dropped"] == ["sequence[BCA]"]
+
+
+def test_carry_over_that_is_not_told_from_a_treatment_is_left_out_and_named() -> None:
+    report = in_two_periods(crossover_trial(), ABC="AB", BCA="BC", CAB="AA")
+    assert [one["arm"] for one in report["contrasts"]] == ["B", "C"]
+    assert {"carryover[B]", "stress_within:carryover[B]"} <= set(report["dropped"])
+
+
 @pytest.mark.parametrize("more", [{"residuals": "day"}, {"compliance_sensitivity": True}])
 def test_a_crossover_goes_with_other_options(more: dict[str, Any]) -> None:
     study = crossover_trial()

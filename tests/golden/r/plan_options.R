@@ -23,6 +23,10 @@ d <- do.call(rbind, people)
 write.csv(d, "tests/golden/simulated_crossover.csv", row.names = FALSE, quote = FALSE)
 x <- centred(d$id, d$stress, d$craving, treatment = factor(d$treatment), period = factor(d$period),
              sequence = factor(d$arm))
+before <- mapply(function(sequence, period) c("none", orders[[sequence]])[as.integer(period)],
+                 as.character(x$sequence), sub("period-", "", x$period))
+x$carryoverB <- as.numeric(before == "B")
+x$carryoverC <- as.numeric(before == "C")
 
 s <- read.csv("tests/golden/simulated.csv")
 sim <- centred(s$id, s$stress, s$craving, arm = factor(s$arm), post = s$period)
@@ -30,7 +34,9 @@ cases <- list(
   quadratic = answers(y ~ (w + I(w^2)) * arm + b + (1 + w | id), sim, c("I(w^2):armhigh", "I(w^2):armlow")),
   baseline_phase = answers(y ~ w * arm * post + b + (1 + w | id), sim, c("w:armhigh:post", "w:armlow:post")),
   crossover = answers(y ~ w * treatment + period + sequence + b + (1 + w | id), x,
-                      c("w:treatmentB", "w:treatmentC"))
+                      c("w:treatmentB", "w:treatmentC")),
+  carryover = answers(y ~ w * treatment + w * carryoverB + w * carryoverC + period + sequence + b + (1 + w | id),
+                      x, c("w:treatmentB", "w:treatmentC"))
 )
 for (name in names(cases)) cases[[name]]$blup <- NULL
 keep(cases, "tests/golden/plan_options.json",
