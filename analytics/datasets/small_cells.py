@@ -10,11 +10,15 @@ TRAITS = (("site",), ("site", "status"), ("language",), ("arm",), ("site", "arm"
 
 
 def warnings_of(tables: Sequence[Written]) -> list[str]:
-    """A sentence for every combination of traits that fewer than five participants share."""
-    people = next(table for table in tables if table.name == "participants")
+    """A sentence for every combination of traits that fewer than five participants share.
+
+    And for every severity of adverse events that fewer than five had.
+    """
+    by_name = {table.name: table for table in tables}
+    people = by_name["participants"]
     names = {column.name for column in people.columns}
     rows = list(named_cells(people))
-    return [
+    found = [
         sentence
         for traits in TRAITS
         if names.issuperset(traits)
@@ -22,6 +26,9 @@ def warnings_of(tables: Sequence[Written]) -> list[str]:
             [tuple(row[trait] or "" for trait in traits) for row in rows], traits
         )
     ]
+    events = named_cells(by_name["adverse_events"])
+    had = {(row["participant_id"], row["severity"] or "") for row in events}
+    return [*found, *_small([(severity,) for _, severity in had], ["adverse event"])]
 
 
 def _small(cells: Sequence[tuple[str, ...]], traits: Sequence[str]) -> Iterator[str]:

@@ -130,6 +130,14 @@ def test_dates_are_moved_with_everything_else_of_the_participant(study: Study) -
     assert (ENROLLED - enrolled).days in range(7, 365, 7)
 
 
+def test_severities_that_few_had_are_warned_of_in_releases(study: Study) -> None:
+    for code in ("P01", "P02", "P02"):
+        reported(study, code, "nausea", severity="severe")
+    warned = json.loads((released(study, "L2") / "provenance.json").read_text())["warnings"]
+    assert "Only 2 participants have adverse event severe: they might be recognised." in warned
+    assert json.loads((released(study) / "provenance.json").read_text())["warnings"] == []
+
+
 def test_changes_tell_what_was_corrected_struck_and_reported_since(study: Study) -> None:
     wrong, error = reported(study, "P01", "nausea"), reported(study, "P02", "headache")
     reported(study, "P00", "fever")
