@@ -58,7 +58,7 @@ def test_the_studies_list_offers_what_the_role_may_see() -> None:
     statistician = words(signed_in(study, "statistician").get("/studies/").content.decode())
     investigator = words(signed_in(study, "investigator").get("/studies/").content.decode())
     coordinator = words(signed_in(study, "coordinator").get("/studies/").content.decode())
-    assert "Results Comparison of arms Outcomes Analysis plans" in statistician
+    assert "Results Comparison of arms Outcomes Reporting numbers Analysis plans" in statistician
     assert "Comparison of arms" not in investigator
     assert "Outcomes" not in investigator
     assert "Snapshots" in investigator
@@ -169,7 +169,7 @@ def test_an_investigator_requests_a_masked_snapshot_and_finds_its_files() -> Non
     assert snapshot.sha256 in page
     assert "prompts: 24 rows" in words(page)
     links = re.findall(r'href="(/api/[^"]+)"', page)
-    assert len(links) == len(Snapshot.objects.get().files) == 20
+    assert len(links) == len(Snapshot.objects.get().files) == 21
     assert all(client.get(link).status_code == 200 for link in links)
 
 
