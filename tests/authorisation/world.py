@@ -35,6 +35,7 @@ from ema.models import (
     Study,
     Visit,
 )
+from ema.sessions import note
 from ema.urine import today_of
 from scheduler.models import Delivery
 from tests import trial
@@ -227,6 +228,9 @@ def people_of(study: Study, other: Study) -> dict[Person, Client]:
 def signed_in(user: User) -> Client:
     client = Client()
     client.force_login(user)
+    session = client.session
+    note(session, timezone.now())  # once, as each request is undone with what it notes
+    session.save()
     return client
 
 

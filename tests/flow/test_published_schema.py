@@ -31,7 +31,7 @@ from tests.flow.conftest import database_url
 
 HTTPS = {"X-Forwarded-Proto": "https"}
 PASSWORD = "long enough 4711"
-CASES = 30
+CASES = 20
 MORE_IS_TAKEN = {  # than the schema says
     "POST /api/v1/me/events:batch": "what a phone reports is kept, whatever it looks like",
     "POST /api/v1/me/submissions:batch": "what a person answered is kept, whatever it looks like",
