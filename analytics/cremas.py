@@ -171,6 +171,11 @@ def markdown(report: Cremas, beside_ledger: Sequence[str] = ()) -> str:
     )
 
 
+def cells(part: Part) -> list[str]:
+    """The numbers of a part as texts, for a row of a table."""
+    return [*map(str, part[:-1]), percent(part.compliance)]
+
+
 def percent(compliance: float | None) -> str:
     return "–" if compliance is None else f"{compliance:.1f} %"
 
@@ -179,7 +184,7 @@ def _table(what: str, parts: Mapping[str, Part]) -> Iterable[str]:
     yield f"| {what} | planned | delivered | answered | in time | cancelled | compliance |"
     yield "|---|---|---|---|---|---|---|"
     for name, part in parts.items():
-        yield f"| {name} | {' | '.join(map(str, part[:-1]))} | {percent(part.compliance)} |"
+        yield f"| {name} | {' | '.join(cells(part))} |"
 
 
 def latency_in_words(latency: Latency | None) -> str:

@@ -5,7 +5,15 @@ from django.utils import timezone
 from django.utils.safestring import mark_safe
 from django.views.decorators.http import require_GET
 
-from analytics.cremas import HEAD, attrition_in_words, csv_rows, latency_in_words, markdown
+from analytics.cremas import (
+    HEAD,
+    Part,
+    attrition_in_words,
+    cells,
+    csv_rows,
+    latency_in_words,
+    markdown,
+)
 from analytics.cremas_counts import Counted, kept
 from analytics.figure_list import as_csv
 from analytics.figures_cremas import compliance_bars, compliance_rows
@@ -32,10 +40,11 @@ def show(request: HttpRequest, slug: str) -> HttpResponse:
         latency=latency_in_words(report.latency),
         attrition=[line.removeprefix("- ") for line in attrition_in_words(report)],
         figure=mark_safe(compliance_bars(report)),  # noqa: S308 - of numbers alone
+        whole=cells(report.whole),
         parts=[
-            ("Study week", report.weeks),
-            ("Time of day", report.hours),
-            ("Study day", report.days),
+            ("Study week", _rows(report.weeks)),
+            ("Time of day", _rows(report.hours)),
+            ("Study day", _rows(report.days)),
         ],
         text=markdown(report),
     )
@@ -67,6 +76,10 @@ def figure(request: HttpRequest, slug: str, kind: str) -> HttpResponse:
         raise NoAccess(f"The chart is there as svg and csv, not as {kind}.")
     content = compliance_bars(report) if kind == "svg" else as_csv(compliance_rows(report))
     return file_answer(content, kind, f"{study.slug}_compliance_by_week")
+
+
+def _rows(parts: dict[str, Part]) -> list[tuple[str, list[str]]]:
+    return [(name, cells(part)) for name, part in parts.items()]
 
 
 def _counted(request: HttpRequest, slug: str) -> tuple[Study, list[str], Counted]:

@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from django.db.models import Q, QuerySet
+from django.db.models import Count, Q, QuerySet
 
 from ema.entry_pairs import waiting_for
 from ema.models import DoubleEntry, Participant, Study, UrineTest
@@ -112,11 +112,15 @@ def due_in(
 
 def counts(study: Study, people: QuerySet[Participant], week: Week, today: date) -> Counts:
     """How many tests of the week are in each state, by the date of the study's zone."""
-    tests = list(tests_of(people, week).only("due_on", "result"))
-    pairs, grace = waiting_for(tests), study.urine_grace_days
-    found = Counter(
-        state_of(test, today, entered=pairs.get(test.pk), grace=grace) for test in tests
-    )
+    tests, grace = tests_of(people, week), study.urine_grace_days
+    found = Counter[str]()
+    alike = tests.order_by().values_list("due_on", "result").annotate(Count("pk"))
+    for due_on, result, n in alike:
+        found[state_of(UrineTest(due_on=due_on, result=result), today, grace=grace)] += n
+    pairs = waiting_for(tests)
+    for test in tests.filter(pk__in=list(pairs)):  # these few were counted as if not entered
+        found[state_of(test, today, grace=grace)] -= 1
+        found[state_of(test, today, entered=pairs[test.pk], grace=grace)] += 1
     shown = STATES if study.double_entry or pairs else [s for s in STATES if s not in ENTERED]
     return [(state, found[state]) for state in shown]
 

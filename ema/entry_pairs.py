@@ -4,6 +4,8 @@ from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any
 
+from django.db.models import QuerySet
+
 from ema import adverse_events, urine
 from ema.models import AdverseEvent, DoubleEntry, UrineTest
 from ema.urine import Entry
@@ -13,8 +15,9 @@ LONGEST_DESCRIPTION = 4000
 
 
 def waiting_for(tests: Iterable[UrineTest]) -> dict[int, DoubleEntry]:
-    """The pairs of entries that are not settled, by test."""
-    found = DoubleEntry.objects.waiting().filter(urine_test__in=[test.pk for test in tests])
+    """The pairs of entries that are not settled, by test; a queryset stays in the database."""
+    asked = tests.order_by() if isinstance(tests, QuerySet) else [test.pk for test in tests]
+    found = DoubleEntry.objects.waiting().filter(urine_test__in=asked)
     return {
         pair.urine_test_id: pair
         for pair in found.select_related("first_by", "second_by")
