@@ -1,7 +1,7 @@
 """The reporting numbers of participants, counted by the database, and kept for a few minutes.
 
-Two statements read every prompt of the study once each: about half a second for a thousand
-participants and 98 days. So the page tells when it was counted, and counts again later.
+Two statements read every prompt of the study once each: a second or more for a thousand people and
+98 days (`make bench ARGS=console`). So the page tells when it was counted, and counts later.
 """
 
 import hashlib
