@@ -85,7 +85,7 @@ def listed(request: HttpRequest, slug: str) -> HttpResponse:
         totals=totals(access.adverse_events_for(request.user).filter(participant__study=study)),
         severities=Severity.choices,
         sites=_sites(request, study),
-        may_report=_people(request, study).exists(),
+        may_report=not study.locked_at and _people(request, study).exists(),
     )
 
 
@@ -165,7 +165,7 @@ def one(request: HttpRequest, slug: str, event_number: int) -> HttpResponse:
         form,
         title,
         event=found,
-        may_correct=may_correct,
+        may_correct=may_correct and not study.locked_at,
         said=[(form.fields[name].label, _shown(found, name)) for name in SAID],
         history=history.select_related("actor").order_by("pk"),
     )
@@ -184,7 +184,7 @@ def strike(request: HttpRequest, slug: str, event_number: int) -> HttpResponse:
             request, f"Adverse event {event_number} is struck out and counted nowhere."
         )
     except EventRefused as error:
-        messages.error(request, f"Nothing was struck out. {error.problems['reason'][0]}")
+        messages.error(request, f"Nothing was struck out. {_all_of(error)}")
     return redirect("console:adverse-event", slug=slug, event_number=event_number)
 
 
@@ -249,6 +249,10 @@ def _may_correct(request: HttpRequest, event: AdverseEvent) -> bool:
 def _sites(request: HttpRequest, study: Study) -> list[str]:
     people = access.participants_for(request.user).filter(study=study)
     return sorted(people.order_by().values_list("site__code", flat=True).distinct())
+
+
+def _all_of(error: EventRefused) -> str:
+    return " ".join(text for texts in error.problems.values() for text in texts)
 
 
 def _shown(event: AdverseEvent, name: str) -> object:

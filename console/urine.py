@@ -164,6 +164,8 @@ def _sites(request: HttpRequest, study: Study) -> list[str]:
 
 def _writable(request: HttpRequest, study: Study) -> set[int]:
     sites = access.sites_for(request.user, Role.COORDINATOR.value).filter(study=study)
+    if study.locked_at:
+        return set()
     return set(sites.values_list("pk", flat=True))
 
 

@@ -9,7 +9,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, ValidationError
 from django.db import transaction
 from django.forms.models import model_to_dict
 
-from ema import audit
+from ema import audit, hard_lock
 from ema.audit import Actor
 from ema.models import AdverseEvent, Participant
 from ema.urine import today_of
@@ -56,6 +56,7 @@ def report(
     if there := AdverseEvent.objects.filter(key=key, participant=participant).first():
         return there
     event = AdverseEvent(key=key, participant=participant, reported_at=now, **said)
+    _refuse_locked_study(event)
     _refuse_wrong(event, now)
     event.save()
     _write_down("adverse_event.reported", event, actor, after=_told(event), reason=reason)
@@ -65,6 +66,7 @@ def report(
 def told_of(*, participant: Participant, said: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """What would be said of an event, as texts and numbers. Raises EventRefused."""
     event = AdverseEvent(participant=participant, reported_at=now, **said)
+    _refuse_locked_study(event)
     _refuse_wrong(event, now)
     return _told(event)
 
@@ -86,6 +88,7 @@ def correct(
         setattr(locked, name, value)
     if _told(locked) == before:
         return False
+    _refuse_locked_study(locked)
     _refuse_no_reason(reason, "why it is corrected: what it said before is kept")
     _refuse_wrong(locked, now)
     locked.corrected_at = now
@@ -102,6 +105,7 @@ def strike(*, event: AdverseEvent, reason: str, now: datetime, actor: Actor) -> 
     locked = AdverseEvent.objects.select_for_update(of=("self",)).get(pk=event.pk)
     if locked.struck_at:
         return False
+    _refuse_locked_study(locked)
     _refuse_no_reason(reason, "why it is struck out")
     locked.struck_at = now
     locked.save(update_fields=["struck_at"])
@@ -119,6 +123,11 @@ def _locked(event: AdverseEvent) -> AdverseEvent:
     if locked.struck_at:
         raise EventRefused({NON_FIELD_ERRORS: ["This event is struck out: report it anew."]})
     return locked
+
+
+def _refuse_locked_study(event: AdverseEvent) -> None:
+    if why := hard_lock.refusal(event.participant.study):
+        raise EventRefused({NON_FIELD_ERRORS: [why]})
 
 
 def _refuse_no_reason(reason: str, what: str) -> None:

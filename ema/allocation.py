@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from django.db import transaction
 
-from ema import audit
+from ema import audit, hard_lock
 from ema.allocation_lists import stratum_of
 from ema.arm_labels import names_shown
 from ema.audit import Actor
@@ -82,8 +82,8 @@ def refuse_wrong_allocation(
     study = participant.study
     if study.started_at is None:
         raise AllocationRefused(f"Study {study} has not started: allocate once it has.")
-    if study.locked_at is not None:
-        raise AllocationRefused(f"Study {study} is locked: nobody is allocated any more.")
+    if why := hard_lock.refusal(study):
+        raise AllocationRefused(why)
     if participant.withdrawn_at is not None:
         raise AllocationRefused(f"{participant} has withdrawn and is not allocated any more.")
     if not confirmed.is_eligible:
@@ -178,6 +178,8 @@ def mark_randomised_in_error(
     mine = Allocation.objects.filter(participant=person)
     if not mine.exists():
         raise AllocationRefused(f"{person} is not allocated, so not in error either.")
+    if refused := hard_lock.refusal(person.study):
+        raise AllocationRefused(refused)
     if not why or len(why) > 500:
         raise AllocationRefused("Say in words why, in at most 500 characters.")
     if not mine.filter(in_error_at=None).update(in_error_at=now, in_error_reason=why):

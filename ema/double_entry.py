@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 
-from ema import adverse_events, audit, urine
+from ema import adverse_events, audit, hard_lock, urine
 from ema.audit import Actor
 from ema.entry_pairs import Said, agreed, both, name_of, read, said_of, subject_of
 from ema.models import AdverseEvent, DoubleEntry, Participant, UrineTest
@@ -183,7 +183,12 @@ def _is_repeated(pair: DoubleEntry, said: Said, actor: Actor) -> bool:
 
 
 def _locked(pair: DoubleEntry) -> DoubleEntry:
-    """The pair as it is now; the test before the pair, as those who enter results do."""
+    """The pair as it is now; the test before the pair, as those who enter results do.
+
+    EntryRefused in a study that was locked: first entries that wait are left as they are.
+    """
+    if why := hard_lock.refusal(pair.participant.study):
+        raise EntryRefused(why)
     if pair.urine_test_id:
         UrineTest.objects.select_for_update().get(pk=pair.urine_test_id)
     found = DoubleEntry.objects.select_for_update(of=("self",)).select_related(

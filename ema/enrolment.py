@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from ema import audit, codes, consents, tokens
+from ema import audit, codes, consents, hard_lock, tokens
 from ema.audit import Actor
 from ema.consents import Agreed, ConsentRefused
 from ema.hours import hours_problems
@@ -52,6 +52,7 @@ def refuse_wrong_code(code: str) -> None:
         raise EnrolmentRefused(f"code {code!r}: {error.message}") from error
 
 
+@transaction.atomic
 def enrol(
     *,
     site: Site,
@@ -69,8 +70,8 @@ def enrol(
     `windows` are own waking hours, `agreed` the consent that was given.
     """
     at = enrolled_at or now
-    if site.study.locked_at and at >= site.study.locked_at:
-        raise EnrolmentRefused(f"Study {site.study} is locked: nobody is enrolled any more.")
+    if locked := hard_lock.refusal(site.study):
+        raise EnrolmentRefused(locked)
     if at > now:
         raise EnrolmentRefused(f"enrolled_at {at:%Y-%m-%d %H:%M} is in the future.")
     if enrolled_at and site.study.started_at and at < site.study.started_at:

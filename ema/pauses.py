@@ -4,7 +4,7 @@ from datetime import datetime, timedelta
 
 from django.db import IntegrityError, connection, transaction
 
-from ema import audit
+from ema import audit, hard_lock
 from ema.audit import Actor
 from ema.models import Participant, Pause
 from ema.models.pause import PauseKind
@@ -17,6 +17,7 @@ class PauseRefused(ValueError):
     """The pause cannot begin or end like this; the message says what would be right."""
 
 
+@transaction.atomic
 def pause(
     *,
     participant: Participant,
@@ -55,7 +56,9 @@ def pause(
 def refuse_wrong_pause(
     *, participant: Participant, begins_at: datetime, ends_at: datetime | None
 ) -> None:
-    """Raise PauseRefused when it would end before it begins, or the participant has left."""
+    """PauseRefused in a locked study, of who has left, or when it would end before it begins."""
+    if why := hard_lock.refusal(participant.study):
+        raise PauseRefused(why)
     if participant.withdrawn_at:
         raise PauseRefused(f"Participant {participant.code} has withdrawn.")
     if ends_at and ends_at <= begins_at:

@@ -10,7 +10,7 @@ from datetime import datetime
 import msgspec
 from django.db import transaction
 
-from ema import access, audit, responses
+from ema import access, audit, hard_lock, responses
 from ema.access import Uploader
 from ema.audit import Actor
 from ema.models import Quarantine, QuestionnaireVersion, Response
@@ -47,11 +47,18 @@ def read_item(entry: Quarantine, text: str) -> Read[Submission]:
     return item
 
 
+def refuse_locked(entry: Quarantine) -> None:
+    """QuarantineRefused in a locked study: the item stays where it is, as it was sent."""
+    if why := hard_lock.refusal(entry.participant.study):
+        raise QuarantineRefused(why)
+
+
 @transaction.atomic
 def release(
     *, entry: Quarantine, reason: str, now: datetime, actor: Actor, text: str = ""
 ) -> Response:
     """Store the item as a response, as it was sent or as `text` corrects it."""
+    refuse_locked(entry)
     _claim(entry, reason)
     item = read_item(entry, text or text_of(entry))
     if Response.objects.filter(pk=item.item.id).exists():  # the first with this id stands

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 
-from ema import audit
+from ema import audit, hard_lock
 from ema.audit import Actor
 from ema.models import Screening, Site, Study
 from ema.models.participant import valid_code
@@ -40,6 +40,8 @@ class Screened(NamedTuple):
 @transaction.atomic
 def enter(*, study: Study, entries: Iterable[Screened], now: datetime, actor: Actor) -> int:
     """Enter them in the log, all or none; how many. Raises ScreeningRefused with every fault."""
+    if why := hard_lock.refusal(study):
+        raise ScreeningRefused(why)
     entries = list(entries)
     if faults := [*_faults(study, entries, now)]:
         raise ScreeningRefused(*faults)

@@ -154,7 +154,7 @@ def start(*, study: Study, now: datetime, actor: Actor) -> None:
 
 @transaction.atomic
 def lock(*, study: Study, now: datetime, actor: Actor, reason: str) -> None:
-    """End: nothing is planned or sent any more, and the seed may be revealed."""
+    """End: nothing is planned, sent or entered any more, and the seed may be revealed."""
     if study.started_at is None:
         raise NotReady(f"Study {study} has not started; only a study that ran is locked.")
     if not reason.strip():

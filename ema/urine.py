@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from django.db import transaction
 
-from ema import audit
+from ema import audit, hard_lock
 from ema.audit import Actor
 from ema.models import DoubleEntry, Participant, PhaseStart, Study, UrineTest
 from ema.models.urine import UrineResult
@@ -85,6 +85,8 @@ def mark_missed(now: datetime) -> int:
 @transaction.atomic
 def _mark_missed(study: Study, now: datetime) -> int:
     """Of one study; tests that somebody is entering, now or by a first entry, are left to them."""
+    if hard_lock.refusal(study):  # locked since the studies were listed
+        return 0
     over = timedelta(days=study.urine_grace_days or 0)
     anywhere = (now + FARTHEST_EAST).date()
     open_tests = UrineTest.objects.open().filter(
@@ -144,6 +146,12 @@ def refuse_wrong_result(
     refuse_wrong_date(test=test, collected_on=collected_on, now=now)
 
 
+def refuse_locked(study: Study) -> None:
+    """UrineRefused for a study that was locked."""
+    if why := hard_lock.refusal(study):
+        raise UrineRefused(why)
+
+
 def refuse_one_entry(test: UrineTest) -> None:
     """UrineRefused for a test whose result two people enter: one is not enough."""
     if takes_two(test, test.double_entries.waiting().exists()):
@@ -193,6 +201,7 @@ def record_result(
     The audit trail keeps what it was before. A result that two people enter is not recorded here.
     Raises UrineRefused.
     """
+    refuse_locked(test.participant.study)
     locked = UrineTest.objects.select_for_update(of=("self",)).get(pk=test.pk)
     entry = Entry(test.pk, result, collected_on, reason)
     if result:

@@ -1,13 +1,13 @@
 """Many urine results at once: all of them, or none and what is wrong with each."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
 from django.db import transaction
 
-from ema import double_entry, urine
+from ema import double_entry, hard_lock, urine
 from ema.audit import Actor
 from ema.double_entry import EntryRefused, Standing
 from ema.entry_pairs import waiting_for
@@ -51,6 +51,7 @@ def record_results(
     tests = {
         test.pk: test for test in locked.select_related("participant__study", "participant__site")
     }
+    _refuse_locked(tests)
     pairs = waiting_for(tests.values())
     problems = {
         entry.test: problem(tests[entry.test], pairs.get(entry.test), entry, now, actor)
@@ -63,6 +64,15 @@ def record_results(
     )
     transaction.set_rollback(is_rehearsal)
     return _recorded(told, is_rehearsal)
+
+
+def _refuse_locked(tests: Mapping[int, UrineTest]) -> None:
+    """BatchRefused where a study of these tests was locked, once for each study."""
+    studies = {test.participant.study for test in tests.values()}
+    locked = {study.pk: why for study in studies if (why := hard_lock.refusal(study))}
+    of_study = {pk: locked.get(test.participant.study_id) for pk, test in tests.items()}
+    if wrong := {pk: why for pk, why in of_study.items() if why}:
+        raise BatchRefused(wrong)
 
 
 def _enter(

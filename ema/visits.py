@@ -5,7 +5,7 @@ from zoneinfo import ZoneInfo
 
 from django.db import IntegrityError, transaction
 
-from ema import audit
+from ema import audit, hard_lock
 from ema.audit import Actor
 from ema.models import Participant, Phase, PhaseStart, Visit
 
@@ -14,6 +14,7 @@ class VisitRefused(ValueError):
     """The visit cannot be recorded like this; the message says what would be right."""
 
 
+@transaction.atomic
 def record_visit(
     *, participant: Participant, key: str, on_date: date, now: datetime, actor: Actor
 ) -> Visit:
@@ -77,7 +78,9 @@ def refuse_wrong_correction(*, visit: Visit, on_date: date, now: datetime, reaso
 
 
 def refuse_wrong_visit(*, participant: Participant, key: str, on_date: date, now: datetime) -> None:
-    """Raise VisitRefused when no phase starts at such a visit, or the date cannot be."""
+    """VisitRefused when the study is locked, no such visit starts a phase, or the date is wrong."""
+    if why := hard_lock.refusal(participant.study):
+        raise VisitRefused(why)
     named = Phase.objects.filter(study=participant.study_id).exclude(visit="")
     keys = list(named.order_by("position").values_list("visit", flat=True))
     if key not in keys:

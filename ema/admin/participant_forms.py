@@ -4,6 +4,7 @@ from typing import Any
 
 from django import forms
 
+from ema import hard_lock
 from ema.models import Participant
 
 
@@ -16,7 +17,9 @@ class EnrolForm(forms.ModelForm[Participant]):
         """Refuse here what enrolment would refuse, beside the field."""
         cleaned = super().clean() or {}
         site, code = cleaned.get("site"), cleaned.get("code")
-        if site and Participant.objects.filter(study=site.study, code=code).exists():
+        if site and (locked := hard_lock.refusal(site.study)):
+            self.add_error("site", locked)
+        elif site and Participant.objects.filter(study=site.study, code=code).exists():
             self.add_error("code", f"Code {code!r} is taken in study {site.study}.")
         return cleaned
 

@@ -200,6 +200,7 @@ class UrineForm(forms.ModelForm[UrineTest]):
             names = ("result", "collected_on", "reason")
             asked: dict[str, Any] = {name: cleaned.get(name) for name in names}
             try:
+                urine.refuse_locked(self.instance.participant.study)
                 if asked["result"]:
                     urine.refuse_one_entry(self.instance)
                 urine.refuse_wrong_correction(test=self.instance, **asked)

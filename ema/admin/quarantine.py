@@ -39,6 +39,7 @@ class QuarantineForm(forms.ModelForm[Quarantine]):
         cleaned = super().clean() or {}
         if cleaned.get("decision") == "release" and "item" in cleaned:
             try:
+                quarantine.refuse_locked(self.instance)
                 quarantine.read_item(self.instance, cleaned["item"])
             except quarantine.QuarantineRefused as error:
                 self.add_error("item", str(error))

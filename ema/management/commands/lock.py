@@ -13,8 +13,9 @@ class Command(BaseCommand):
     """Exit code 2: there is no such study. Exit code 1: not running, or not confirmed."""
 
     help = (
-        "Lock a study that is over: nothing is planned or sent any more, and its seed may be "
-        "revealed. Nothing unlocks it. Example: manage.py lock demo --reason 'last visit done'"
+        "Lock a study that is over: nothing is planned or sent any more, nothing is entered or "
+        "corrected by hand, and its seed may be revealed. Nothing unlocks it. "
+        "Example: manage.py lock demo --reason 'last visit done'"
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -35,7 +36,9 @@ class Command(BaseCommand):
         self.stdout.write(f"Study {study} is locked.")
 
     def _confirmed(self, slug: str) -> bool:
-        self.stderr.write(f"Nothing of study {slug} is planned or sent any more once it is locked.")
+        self.stderr.write(
+            f"Nothing of study {slug} is planned, sent, entered or corrected once it is locked."
+        )
         self.stderr.write(
             "There is no way back. Write the study's short name to lock it: ", ending=""
         )
