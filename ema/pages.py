@@ -39,6 +39,8 @@ class StudyPage(NamedTuple):
     tells_of_arms: bool = False
     waiting: Callable[[User, Study], int] | None = None
     """How many things wait there for this user: shown beside the title."""
+    is_used: Callable[[Study], bool] | None = None
+    """Whether a study uses the page at all; else it is shown only while something waits."""
 
 
 class Link(NamedTuple):
@@ -93,6 +95,8 @@ def pages_of(study: Study, user: User, *, here: str = "") -> list[LinkGroup]:
         if page.roles & held and (may_compare or not page.tells_of_arms):
             address = reverse(page.name, args=[study.slug])
             waiting = page.waiting(user, study) if page.waiting else 0
+            if page.is_used and not (waiting or page.is_used(study)):
+                continue
             found[GROUPS.index(page.group)].links.append(
                 Link(page.title, address, page.name == here, waiting)
             )

@@ -76,7 +76,7 @@ def study(transactional_db: None) -> Study:
     for participant in study.participants.all():
         give_tests(participant, range(7, 35, 7), "-+o-")
     allocate_on(study)
-    Study.objects.update(started_at=START)
+    Study.objects.update(started_at=START, double_entry=True)
     add_rule(study, since=START)
     an_answer(study.participants.earliest("pk"), craving=95)
     find_alerts(timezone.now())
