@@ -26,6 +26,7 @@ SUBJECTS = {
     "comparison": "the page of a comparison and its report, against one bare aggregate of answers",
     "console": "the coordinator's pages of a thousand participants, against one bare aggregate",
     "snapshots": "a million prompts as CSV and Parquet, against a bare COPY; its memory",
+    "beside": "uploads while a snapshot is being built, against uploads without",
     "calibration": "how often each method finds a difference, in simulated trials: 4 minutes",
     "dispatch": "prompts that fall due while senders are killed and Redis is flushed: 4 minutes",
 }
