@@ -6,10 +6,10 @@ BIN := $(VENV)/bin
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-dev demo test check lint bench golden lock clean
+.PHONY: help setup setup-dev demo test check lint bench screenshots golden lock clean
 
 help: ## say what each target does
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo '  make demo ARGS="--once"                        run the trial, check it, stop'
 	@echo '  make demo ARGS="--participants 20 --days 7"    a smaller trial'
 
@@ -45,6 +45,9 @@ lint: setup-dev ## format, lint, types, import contracts, migrations
 
 bench: setup-dev ## measure speed as ratios in one run
 	$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: setup-dev ## take the pictures of the documentation anew, with Chromium, of a simulated trial
+	$(BIN)/python -m screenshots $(ARGS)
 
 golden: ## make the reference numbers of the tests anew with R (lme4, lmerTest, pbkrtest, clubSandwich, nlme, mvtnorm, survival, ordinal)
 	@command -v Rscript >/dev/null || { echo 'make golden needs R: on Debian, apt-get install r-cran-lme4 r-cran-lmertest r-cran-pbkrtest r-cran-clubsandwich r-cran-nlme r-cran-numderiv r-cran-mvtnorm r-cran-survival r-cran-ordinal r-cran-jsonlite'; exit 1; }
