@@ -34,6 +34,7 @@ from analytics.datasets.building import build_snapshot
 from analytics.models import Snapshot
 from django.conf import settings
 settings.SNAPSHOT_DIR = sys.argv[2]
+print("begun", flush=True)
 build_snapshot(Snapshot.objects.select_related("study").get(pk=sys.argv[1]))
 print(re.search(r"VmHWM:\\s+(\\d+)", open("/proc/self/status").read())[1])
 """
@@ -110,4 +111,4 @@ def _peak_mb(study: Study, formats: Sequence[str], place: str) -> float:
     command = [sys.executable, "-c", JOB, str(snapshot.pk), place]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     Snapshot.objects.filter(pk=snapshot.pk).delete()
-    return int(done.stdout) / 1024
+    return int(done.stdout.split()[-1]) / 1024
