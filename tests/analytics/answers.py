@@ -3,8 +3,10 @@
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, date, datetime, timedelta
+from functools import cache
 
 import numpy as np
+from django.contrib.auth.hashers import make_password
 from django.contrib.auth.models import User
 from django.utils import timezone
 
@@ -146,8 +148,14 @@ def make_trial(
     return study
 
 
+@cache
+def _hashed(password: str) -> str:
+    """Once for all users of all tests: hashing takes as long as a page."""
+    return make_password(password)
+
+
 def make_user(name: str, study: Study | None = None, role: str = "") -> User:
-    user = User.objects.create_user(name, password="correct horse", is_staff=True)
+    user = User.objects.create(username=name, password=_hashed("correct horse"), is_staff=True)
     if study is not None:
         Membership.objects.create(user=user, study=study, role=role)
     return user

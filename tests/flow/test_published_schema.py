@@ -4,7 +4,6 @@ Schemathesis makes requests out of the schema and judges each answer of the real
 error, an undocumented status, header, type or body, or a broken request taken for a good one fails.
 """
 
-import base64
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,13 +23,13 @@ from schemathesis.checks import CHECKS
 from schemathesis.core.failures import FailureGroup
 from schemathesis.core.result import Ok
 
-from ema import embedded, stack
+from ema import api_tokens, embedded, stack
+from ema.audit import COMMAND
 from ema.models import Membership
 from tests import trial
 from tests.flow.conftest import database_url
 
 HTTPS = {"X-Forwarded-Proto": "https"}
-PASSWORD = "long enough 4711"
 CASES = 20
 MORE_IS_TAKEN = {  # than the schema says
     "POST /api/v1/me/events:batch": "what a phone reports is kept, whatever it looks like",
@@ -56,7 +55,7 @@ class Doors:
     tried: Counter[str] = field(default_factory=Counter)
 
     def headers(self, path: str) -> dict[str, str]:
-        """A phone's token, or the statistician's password where operators read."""
+        """A phone's token, or the statistician's where operators read."""
         return HTTPS | {"Authorization": self.operator if "/studies/" in path else self.phone}
 
 
@@ -64,9 +63,9 @@ class Doors:
 def doors(transactional_db: None, tmp_path: Path) -> Iterator[Doors]:
     study = trial.make_study()
     participant = trial.enrol(study, "S1-001", "Europe/Brussels", timezone.now())
-    user = User.objects.create_user("statistician", password=PASSWORD)
+    user = User.objects.create_user("statistician")
     Membership.objects.create(user=user, study=study, role="statistician")
-    secret = base64.b64encode(f"statistician:{PASSWORD}".encode()).decode()
+    token = api_tokens.make(user=user, name="doors", days=1, now=timezone.now(), actor=COMMAND)
     queue = embedded.ensure(tmp_path / "queue", postgres=False)
     environ = {
         "ALLOWED_HOSTS": "127.0.0.1",
@@ -78,8 +77,7 @@ def doors(transactional_db: None, tmp_path: Path) -> Iterator[Doors]:
     try:
         with stack.web(environ=environ) as url:
             phone = f"Bearer {trial.redeem(participant).access_token}"
-            found = Doors(url, phone, f"Basic {secret}")
-            yield found
+            yield Doors(url, phone, f"Bearer {token}")
     finally:
         embedded.stop_and_wait(tmp_path / "queue")
 
