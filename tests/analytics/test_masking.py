@@ -24,11 +24,12 @@ from analytics.datasets.snapshots import request_snapshot
 from analytics.freezing import freeze
 from analytics.plan import Plan
 from analytics.plans import save
-from ema import double_entry, unblinding
+from ema import adverse_events, double_entry, unblinding
 from ema.alerts import acknowledge, find_alerts
 from ema.allocation import mark_randomised_in_error
 from ema.audit import COMMAND, Actor
 from ema.models import Alert, Allocation, DoubleEntry, Prompt, Response, Study
+from ema.urine import today_of
 from tests import trial
 from tests.analytics.answers import START, add_participant, add_prompt, make_trial, make_user
 from tests.analytics.urine import SIGNS, a_test
@@ -67,6 +68,7 @@ def study() -> Study:
     make_alerts(study)
     make_entries(study)
     make_allocations(study)
+    make_adverse_events(study)
     unblinding.unblind(
         participant=study.participants.get(code="P00"),
         by=User.objects.create_user("petra"),
@@ -116,6 +118,20 @@ def make_entries(study: Study) -> None:
         double_entry.report_event(participant=participant, key=uuid4(), actor=first, **by)
     by["said"]["severity"] = "severe"
     double_entry.enter_event(pair=DoubleEntry.objects.earliest("pk"), actor=second, **by)
+
+
+def make_adverse_events(study: Study) -> None:
+    """Everybody had one, and how severe it was differs by person."""
+    for number, participant in enumerate(study.participants.order_by("code")):
+        said = {
+            "term": "headache",
+            "severity": ("mild", "moderate", "severe")[number % 3],
+            "relatedness": "possible",
+            "started_on": today_of(participant, timezone.now()),
+        }
+        adverse_events.report(
+            participant=participant, key=uuid.uuid4(), said=said, now=timezone.now(), actor=COMMAND
+        )
 
 
 def make_urine_tests(study: Study) -> None:
