@@ -41,9 +41,8 @@ from analytics.trial import ComparisonImpossible
 from analytics.wording import exclusions, p_value, sentences
 from ema import access
 from ema.access import NoAccess
-from ema.audit import Actor
 from ema.models import Study
-from ema.pages import answer_page, operators_page, pages_of
+from ema.pages import actor_of, answer_page, operators_page, pages_of
 
 MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 KINDS = {"svg": "image/svg+xml", "csv": "text/csv; charset=utf-8"}
@@ -128,7 +127,7 @@ def freeze_comparison(request: HttpRequest, slug: str) -> HttpResponse:
         messages.error(request, "Nothing was frozen: tick the box to confirm.")
         return _back(slug, name)
     try:
-        made = freeze(study, _actor(request), timezone.now(), stored)
+        made = freeze(study, actor_of(request), timezone.now(), stored)
         messages.success(request, f"Frozen with SHA-256 {made.sha256}.")
     except ComparisonImpossible as error:
         messages.error(request, f"Nothing was frozen. {error}")
@@ -180,7 +179,7 @@ def ask_for_snapshot(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         request_snapshot(
             study,
-            _actor(request),
+            actor_of(request),
             masking,
             timezone.now(),
             formats=request.POST.getlist("format"),
@@ -260,7 +259,3 @@ def _state(snapshot: Snapshot) -> str:
     if snapshot.failed_at is not None:
         return "failed"
     return "being built" if snapshot.lease_until else "waiting"
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

@@ -24,9 +24,8 @@ from analytics.plans import (
 )
 from ema import access
 from ema.access import NoAccess
-from ema.audit import Actor
 from ema.models import Study
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 
 
 @require_GET
@@ -65,7 +64,7 @@ def write_plan(request: HttpRequest, slug: str) -> HttpResponse:
         try:
             now = timezone.now()
             stored = save(
-                study=study, key=key, plan=read_text(text), actor=_actor(request), now=now
+                study=study, key=key, plan=read_text(text), actor=actor_of(request), now=now
             )
         except PlanRefused as error:
             return _form(request, study, key, text, error)
@@ -87,7 +86,7 @@ def lock_plan(request: HttpRequest, slug: str, key: str, version: int) -> HttpRe
         if "confirm" not in request.POST:
             messages.error(request, "Nothing was locked: tick the box to confirm.")
         else:
-            locked = lock(stored=stored, actor=_actor(request), now=timezone.now())
+            locked = lock(stored=stored, actor=actor_of(request), now=timezone.now())
             messages.success(request, f"{locked} is locked under {locked.sha256}.")
     except (PlanLocked, PlanRefused) as error:
         messages.error(request, f"Nothing was locked. {error}")
@@ -103,7 +102,7 @@ def delete_plan(request: HttpRequest, slug: str, key: str, version: int) -> Http
         if "confirm" not in request.POST:
             messages.error(request, "Nothing was deleted: tick the box to confirm.")
         else:
-            delete(stored=stored, actor=_actor(request))
+            delete(stored=stored, actor=actor_of(request))
             messages.success(request, f"The draft {stored} is deleted.")
             return redirect("analytics:plans", slug=slug)
     except PlanLocked as error:
@@ -140,7 +139,3 @@ def _named(study: Study, name: str) -> AnalysisPlan:
 
 def _document(content: dict[str, Any]) -> str:
     return json.dumps(content, indent=2, ensure_ascii=False)
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

@@ -16,12 +16,11 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from ema import access, adverse_events, double_entry, entry_pairs
 from ema.access import READERS, NoAccess
 from ema.adverse_events import SAID, EventRefused
-from ema.audit import Actor
 from ema.csv_cells import csv_file
 from ema.models import AdverseEvent, Participant, Study
 from ema.models.adverse_event import Relatedness, Severity
 from ema.models.study import Role
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 A_PAGE = 50
@@ -121,7 +120,7 @@ def report(request: HttpRequest, slug: str) -> HttpResponse:
                 key=form.cleaned_data["key"],
                 said=form.said,
                 now=timezone.now(),
-                actor=_actor(request),
+                actor=actor_of(request),
             )
             messages.success(request, entry_pairs.in_words(told))
             where = "adverse-events" if isinstance(told, AdverseEvent) else "entries"
@@ -150,7 +149,7 @@ def one(request: HttpRequest, slug: str, event_number: int) -> HttpResponse:
                     said=form.said,
                     reason=form.cleaned_data["reason"],
                     now=timezone.now(),
-                    actor=_actor(request),
+                    actor=actor_of(request),
                 )
                 messages.success(request, f"Adverse event {event_number} is corrected.")
                 return redirect("console:adverse-event", slug=slug, event_number=event_number)
@@ -179,7 +178,9 @@ def strike(request: HttpRequest, slug: str, event_number: int) -> HttpResponse:
         raise NoAccess("Adverse events are struck out by a coordinator of the site.")
     reason = request.POST.get("reason", "")
     try:
-        adverse_events.strike(event=found, reason=reason, now=timezone.now(), actor=_actor(request))
+        adverse_events.strike(
+            event=found, reason=reason, now=timezone.now(), actor=actor_of(request)
+        )
         messages.success(
             request, f"Adverse event {event_number} is struck out and counted nowhere."
         )
@@ -267,7 +268,3 @@ def _form_page(
     status = 400 if form.is_bound and form.errors else 200
     page = "console/adverse_event.html"
     return answer_page(request, page, title, status, study=study, form=form, **context)
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

@@ -13,11 +13,10 @@ from django.views.decorators.http import require_GET, require_POST
 from ema import access, alert_reading, alert_rules, alerts
 from ema.access import CARERS, User
 from ema.alert_conditions import sentence
-from ema.audit import Actor
 from ema.models import Alert, AlertRule, Study
 from ema.models.alert import Action, Severity
 from ema.models.study import Role
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 
 A_PAGE = 50
 RULE_WRITERS = frozenset({Role.INVESTIGATOR.value})
@@ -85,7 +84,7 @@ def acknowledge(request: HttpRequest, slug: str, alert_number: int) -> HttpRespo
     alert = access.access_alert(user=request.user, slug=slug, number=alert_number)
     said = {name: request.POST.get(name, "") for name in ("action", "text")}
     try:
-        alerts.acknowledge(alert=alert, **said, now=timezone.now(), actor=_actor(request))
+        alerts.acknowledge(alert=alert, **said, now=timezone.now(), actor=actor_of(request))
     except alerts.AlertRefused as error:
         alert.refresh_from_db()
         return _answer(request, alert, wrong=str(error), said=said, status=400)
@@ -103,7 +102,7 @@ def add_note(request: HttpRequest, slug: str, alert_number: int) -> HttpResponse
         request.POST.get("text", ""),
     )
     try:
-        alerts.add_note(alert=alert, text=text, now=timezone.now(), actor=_actor(request))
+        alerts.add_note(alert=alert, text=text, now=timezone.now(), actor=actor_of(request))
     except alerts.AlertRefused as error:
         return _answer(request, alert, wrong=str(error), said={"note": text}, status=400)
     messages.success(request, "The note is kept.")
@@ -131,7 +130,7 @@ def rules(request: HttpRequest, slug: str) -> HttpResponse:
 def add_offered(request: HttpRequest, slug: str) -> HttpResponse:
     """Add the offered rules, switched off."""
     study = access.access_study(user=request.user, slug=slug, roles=RULE_WRITERS)
-    added = alert_rules.add_offered(study=study, now=timezone.now(), actor=_actor(request))
+    added = alert_rules.add_offered(study=study, now=timezone.now(), actor=actor_of(request))
     text = f"{len(added)} rules were added, switched off: read each, change it, switch it on."
     messages.success(request, text)
     return redirect("console:alert-rules", slug)
@@ -176,7 +175,3 @@ def _in_words(waited: Any) -> str:
     if days:
         return f"{days} day{'s' if days > 1 else ''} {hours} h"
     return f"{hours} h {rest} min" if hours else f"{rest} min"
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

@@ -13,11 +13,10 @@ from console.study_pages import COORDINATORS
 from ema import access, allocation, sealing
 from ema.access import NoAccess
 from ema.allocation import AllocationRefused, Confirmed, Told
-from ema.audit import Actor
 from ema.consents import Agreed, newest_consent
 from ema.models import Participant, Study
 from ema.models.participant import ParticipantQuerySet
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 
 
 class AllocateForm(forms.Form):
@@ -95,7 +94,7 @@ def one(request: HttpRequest, slug: str, code: str) -> HttpResponse:
                 participant=participant,
                 confirmed=form.confirmed(),
                 now=timezone.now(),
-                actor=_actor(request),
+                actor=actor_of(request),
             )
             return redirect("console:allocate", slug=slug, code=code)
         except AllocationRefused as error:
@@ -115,7 +114,7 @@ def in_error(request: HttpRequest, slug: str, code: str) -> HttpResponse:
             participant=participant,
             reason=request.POST.get("reason", ""),
             now=timezone.now(),
-            actor=_actor(request),
+            actor=actor_of(request),
         )
         messages.success(request, f"{participant} is marked as randomised in error.")
     except AllocationRefused as error:
@@ -158,7 +157,3 @@ def _participant(request: HttpRequest, study: Study, code: str) -> Participant:
     if found is None:
         raise NoAccess(f"There is no participant {code!r} at a site that you coordinate.")
     return found
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

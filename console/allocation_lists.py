@@ -11,9 +11,8 @@ from django.views.decorators.http import require_GET, require_POST
 
 from ema import access, sealing
 from ema.allocation_lists import ListRefused
-from ema.audit import Actor
 from ema.models import AllocationList, Study
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 
 FEW = 10  # slots left, at which an administrator should add some
 MOST, LARGEST = 10_000, 1_000_000  # slots of a stratum; bytes of a file
@@ -113,7 +112,7 @@ def draw(request: HttpRequest, slug: str) -> HttpResponse:
                     factors=said["factors"],
                     goes_on=said["goes_on"],
                     now=timezone.now(),
-                    actor=_actor(request),
+                    actor=actor_of(request),
                 ),
             )
         except ListRefused as error:
@@ -128,7 +127,7 @@ def upload(request: HttpRequest, slug: str) -> HttpResponse:
     form = UploadForm(request.POST, request.FILES)
     if form.is_valid():
         name, text = form.cleaned_data["file"]
-        by: dict[str, Any] = {"now": timezone.now(), "actor": _actor(request)}
+        by: dict[str, Any] = {"now": timezone.now(), "actor": actor_of(request)}
         try:
             sealed = sealing.upload(study=study, text=text, file_name=name, **by)
             return _sealed(request, sealed)
@@ -164,7 +163,3 @@ def _show(
         draw_form=draw_form or DrawForm(None, study=study),
         upload_form=upload_form or UploadForm(None),
     )
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

@@ -13,10 +13,9 @@ from django.views.decorators.http import require_GET, require_http_methods
 from console.enrol_forms import ChangeHoursForm, EnrolForm, HoursForm
 from console.study_pages import COORDINATORS
 from ema import access, enrolment, handover, travel
-from ema.audit import Actor
 from ema.enrolment import EnrolmentRefused
 from ema.models import Participant
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 from ema.travel import ChangeRefused
 
 NEWEST = 20
@@ -118,13 +117,13 @@ def _enrolled(request: HttpRequest, said: dict[str, Any]) -> Participant:
         windows=said.get("windows"),
         agreed=said["agreed"],
         now=timezone.now(),
-        actor=_actor(request),
+        actor=actor_of(request),
     )
 
 
 def _hand_over(request: HttpRequest, person: Participant) -> HttpResponse:
     """The page with the code, which is shown this once."""
-    code = enrolment.issue_code(participant=person, now=timezone.now(), actor=_actor(request))
+    code = enrolment.issue_code(participant=person, now=timezone.now(), actor=actor_of(request))
     address = handover.enrol_address(request.build_absolute_uri("/"), code)
     title = f"Code of participant {person.code}"
     return answer_page(
@@ -145,7 +144,7 @@ def _changed(request: HttpRequest, person: Participant, said: dict[str, Any]) ->
         participant=person,
         windows=said.get("windows"),
         now=timezone.now(),
-        actor=_actor(request),
+        actor=actor_of(request),
         reason=said["reason"],
     )
     text = (
@@ -160,7 +159,3 @@ def _changed(request: HttpRequest, person: Participant, said: dict[str, Any]) ->
 
 def _hours_valid() -> int:
     return int(enrolment.CODE_LIFETIME.total_seconds() // 3600)
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

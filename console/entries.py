@@ -17,12 +17,11 @@ from console.adverse_events import SaidForm
 from ema import access, double_entry, entry_pairs
 from ema.access import User
 from ema.adverse_events import EventRefused
-from ema.audit import Actor
 from ema.double_entry import EntryRefused, Standing
 from ema.models import DoubleEntry, Study
 from ema.models.study import Role
 from ema.models.urine import UrineResult
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 from ema.urine import Entry, UrineRefused
 from ema.urine_batch import BatchRefused, record_results
 
@@ -122,7 +121,7 @@ def decide(request: HttpRequest, slug: str, entry_number: int) -> HttpResponse:
         said = _decided(request.POST.get("which", ""), pair, form)
         if said is not None:
             double_entry.decide(
-                pair=pair, said=said, reason=reason, now=timezone.now(), actor=_actor(request)
+                pair=pair, said=said, reason=reason, now=timezone.now(), actor=actor_of(request)
             )
             messages.success(request, f"Decided: {pair} stands now.")
             return redirect("console:entries", slug=slug)
@@ -140,7 +139,7 @@ def withdraw(request: HttpRequest, slug: str, entry_number: int) -> HttpResponse
     pair = access.access_double_entry(user=request.user, slug=slug, number=entry_number)
     reason = request.POST.get("reason", "")
     try:
-        double_entry.withdraw(pair=pair, reason=reason, now=timezone.now(), actor=_actor(request))
+        double_entry.withdraw(pair=pair, reason=reason, now=timezone.now(), actor=actor_of(request))
         messages.success(request, f"Your entry is withdrawn: {pair}.")
         return redirect("console:entries", slug=slug)
     except EntryRefused as error:
@@ -154,7 +153,7 @@ def _form(pair: DoubleEntry, typed: Any = None) -> Any:
 
 def _enter(request: HttpRequest, pair: DoubleEntry, said: dict[str, Any]) -> Standing:
     """By the step that the calendar and files take, where it is a urine test."""
-    now, actor = timezone.now(), _actor(request)
+    now, actor = timezone.now(), actor_of(request)
     if pair.urine_test_id is None:
         return double_entry.enter_event(pair=pair, said=said, now=now, actor=actor)
     entry = Entry(pair.urine_test_id, **said)
@@ -227,7 +226,3 @@ def _counts(mine: Any) -> list[tuple[str, dict[str, int]]]:
         )
         for title, kind in kinds
     ]
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

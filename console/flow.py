@@ -18,10 +18,9 @@ from console.flow_counts import Flow, count, rows
 from console.study_pages import COORDINATORS
 from ema import access, screenings
 from ema.arm_labels import names_shown
-from ema.audit import Actor
 from ema.models import Screening, Site, Study
 from ema.models.screening import Outcome
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 from ema.screenings import Screened, ScreeningRefused
 
 LARGEST, NEWEST = 1_000_000, 50
@@ -121,7 +120,7 @@ def _entered(
     request: HttpRequest, study: Study, sites: QuerySet[Site], form: forms.Form
 ) -> HttpResponse | None:
     """Enter what a valid form says; refused, the form says why."""
-    actor = Actor(user=request.user if request.user.is_authenticated else None, door="page")
+    actor = actor_of(request)
     try:
         entries = (
             screenings.read_csv(form.cleaned_data["file"], {site.code: site for site in sites})

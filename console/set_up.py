@@ -13,7 +13,7 @@ from console.set_up_forms import PART_FORMS, PartForm, StudyForm
 from ema import access, arms, phases, set_up, studies
 from ema.audit import Actor
 from ema.models import Arm, Phase, Site, Study
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 from ema.studies import NotReady
 
 
@@ -24,7 +24,7 @@ def new(request: HttpRequest) -> HttpResponse:
     form = StudyForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         study = form.save(commit=False)
-        studies.save(study=study, actor=_actor(request))
+        studies.save(study=study, actor=actor_of(request))
         messages.success(request, f"Study {study} is there; these are the next steps.")
         return redirect("console:set-up", slug=study.slug)
     status = 400 if form.errors else 200
@@ -48,7 +48,7 @@ def add(request: HttpRequest, slug: str, step: str) -> HttpResponse:
     if not form.is_valid():
         return _show(request, study, filled_in={step: form})
     part = form.save(commit=False)
-    SAVE[type(part)](part, _actor(request))
+    SAVE[type(part)](part, actor_of(request))
     messages.success(request, f"Added: {part}.")
     return redirect("console:set-up", slug=slug)
 
@@ -61,7 +61,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
         messages.error(request, "Nothing was started: tick the box to confirm.")
         return redirect("console:set-up", slug=slug)
     try:
-        studies.start(study=study, now=timezone.now(), actor=_actor(request))
+        studies.start(study=study, now=timezone.now(), actor=actor_of(request))
         messages.success(request, f"Study {study} has started.")
     except NotReady as error:
         messages.error(request, str(error))
@@ -89,7 +89,3 @@ def _show(
         steps=[(step, (forms | (filled_in or {})).get(step.key)) for step in steps],
         may_start=study.started_at is None and not any(step.missing for step in steps),
     )
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

@@ -16,11 +16,10 @@ from console.progress import progress_of
 from console.urine_calendar import state_of
 from ema import access, audit
 from ema.access import READERS, NoAccess
-from ema.audit import Actor
 from ema.entry_pairs import waiting_for
 from ema.models import AuditEvent, Participant, Prompt, UrineTest
 from ema.models.study import Role
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 from ema.prompt_state import with_state
 from ema.urine import today_of
 from ema.zone_names import zone_named
@@ -151,7 +150,7 @@ def _note(request: HttpRequest, person: Participant, *, may_write: bool) -> None
         messages.error(request, f"Write a note of 1 to {LONGEST_NOTE} characters.")
         return
     audit.record(
-        actor=Actor(user=request.user, door="page"),  # type: ignore[arg-type]
+        actor=actor_of(request),
         action=NOTE,
         subject=f"participant {person.code}",
         study=person.study,

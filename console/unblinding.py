@@ -14,9 +14,8 @@ from django.views.decorators.http import require_http_methods
 from console.study_pages import PHARMACISTS
 from ema import access, second_factor, unblinding
 from ema.access import NoAccess
-from ema.audit import Actor
 from ema.models import Study
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 from ema.second_factor import CodeRefused
 from ema.unblinding import LONGEST_REASON, UnblindingRefused
 
@@ -92,7 +91,7 @@ def _told(request: HttpRequest, study: Study, form: ParticipantForm) -> dict[str
         by=_user(request),
         reason=form.cleaned_data["reason"],
         now=timezone.now(),
-        actor=_actor(request),
+        actor=actor_of(request),
     )
     return {"told": told, "not_sent": unblinding.send_word(told.unblinding)}
 
@@ -113,7 +112,7 @@ def whole(request: HttpRequest, slug: str) -> HttpResponse:
                 by=_user(request),
                 reason=form.cleaned_data["reason"],
                 now=timezone.now(),
-                actor=_actor(request),
+                actor=actor_of(request),
             )
         except (UnblindingRefused, CodeRefused) as error:
             form.add_error(None, str(error))
@@ -152,7 +151,3 @@ def _page(
 
 def _user(request: HttpRequest) -> Any:
     return request.user
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

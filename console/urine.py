@@ -16,12 +16,11 @@ from django.views.decorators.http import require_GET, require_http_methods
 from console.urine_calendar import Week, as_rows, counts, due_in, lines
 from ema import access
 from ema.access import READERS, NoAccess
-from ema.audit import Actor
 from ema.csv_cells import csv_file
 from ema.models import Participant, Study, UrineTest
 from ema.models.study import Role
 from ema.models.urine import UrineResult
-from ema.pages import answer_page, operators_page
+from ema.pages import actor_of, answer_page, operators_page
 from ema.urine import Entry
 from ema.urine_batch import BatchRefused, Recorded, record_results
 from ema.zone_names import zone_named
@@ -189,7 +188,7 @@ def _enter(request: HttpRequest, asked: Asked) -> HttpResponse:
             entries.append(_entry(request.POST, test))
         except ValueError as error:
             problems[test.pk] = str(error)
-    now, actor = timezone.now(), _actor(request)
+    now, actor = timezone.now(), actor_of(request)
     try:
         told = record_results(entries=entries, now=now, actor=actor, is_rehearsal=bool(problems))
     except BatchRefused as error:
@@ -248,7 +247,3 @@ def _date(text: str) -> date | None:
         return date.fromisoformat(text)
     except ValueError:
         return None
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="page")

@@ -49,7 +49,9 @@ def _enrolling(request: HttpRequest, user: Any) -> HttpResponse:
     if request.method == "POST":
         try:
             phone, made = second_factor.enrol(
-                user=user, typed=request.POST.get("code", ""), actor=_actor(request)
+                user=user,
+                typed=request.POST.get("code", ""),
+                actor=Actor.of(request.user, "account"),
             )
         except CodeRefused as error:
             why = str(error)
@@ -89,7 +91,7 @@ def make_token(request: HttpRequest) -> HttpResponse:
             name=request.POST.get("name", ""),
             days=int(days) if days.isdecimal() else 0,
             now=timezone.now(),
-            actor=_actor(request),
+            actor=Actor.of(request.user, "account"),
         )
     except api_tokens.TokenNotMade as error:
         return _account(request, 400, why=str(error))
@@ -100,7 +102,7 @@ def make_token(request: HttpRequest) -> HttpResponse:
 @login_required
 def revoke_token(request: HttpRequest, number: int) -> HttpResponse:
     token = get_object_or_404(ApiToken, pk=number, user=request.user)
-    if api_tokens.revoke(token=token, now=timezone.now(), actor=_actor(request)):
+    if api_tokens.revoke(token=token, now=timezone.now(), actor=Actor.of(request.user, "account")):
         messages.success(request, f"The token {token} opens nothing any more.")
     return redirect("account:account")
 
@@ -112,7 +114,7 @@ def new_recovery_codes(request: HttpRequest) -> HttpResponse:
     user = _user(request)
     if second_factor.phone_of(user) is None:
         return redirect("account:second-factor")
-    made = second_factor.renew_recovery_codes(user=user, actor=_actor(request))
+    made = second_factor.renew_recovery_codes(user=user, actor=Actor.of(request.user, "account"))
     back = reverse("account:account")
     return _page(request, "recovery_codes", "Your recovery codes", codes=made, next=back)
 
@@ -142,10 +144,6 @@ def _page(
 
 def _user(request: HttpRequest) -> Any:
     return request.user
-
-
-def _actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="account")
 
 
 def _next(request: HttpRequest) -> str:

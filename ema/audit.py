@@ -1,8 +1,8 @@
 """Write down who changed what, in the same transaction as the change."""
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
 from ema.models import AuditEvent, Site, Study
 
@@ -12,6 +12,11 @@ class Actor(NamedTuple):
 
     user: AbstractBaseUser | None
     door: str
+
+    @classmethod
+    def of(cls, user: AbstractBaseUser | AnonymousUser, door: str) -> Self:
+        """Whoever a request is from."""
+        return cls(user if isinstance(user, AbstractBaseUser) else None, door)
 
 
 class NoReason(ValueError):

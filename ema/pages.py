@@ -12,6 +12,7 @@ from django.urls import reverse
 
 from ema import access
 from ema.access import NoAccess, User
+from ema.audit import Actor
 from ema.models import Study
 
 P = ParamSpec("P")
@@ -71,6 +72,11 @@ def operators_page(page: Page[P]) -> Page[P]:
             return answer_page(request, "ema/not_found.html", "Not found", 404, why=str(error))
 
     return guarded
+
+
+def actor_of(request: HttpRequest) -> Actor:
+    """Whoever sent a form of a page."""
+    return Actor.of(request.user, "page")
 
 
 def answer_page(

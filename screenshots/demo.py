@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
+
+from ema.stack import free_port
 
 SIZE = ("--participants", "40", "--days", "14")
 LOGIN = re.compile(r"^ +(\w+) +(demo\S*-\w+) +(\S+)$", re.MULTILINE)
@@ -44,7 +45,7 @@ def read(said: str) -> Demo:
 def running() -> Iterator[Demo]:
     """Start a demo with servers and data of its own, and stop it afterwards."""
     with tempfile.TemporaryDirectory(prefix="fourbeat-") as state:
-        command = [sys.executable, "manage.py", "demo", *SIZE, "--port", str(_free_port())]
+        command = [sys.executable, "manage.py", "demo", *SIZE, "--port", str(free_port())]
         started = subprocess.Popen(
             command,
             env=os.environ | {"FOURBEAT_STATE_DIR": state},
@@ -68,10 +69,3 @@ def _said(started: subprocess.Popen[str]) -> str:
         if READY in line:
             return "".join(lines)
     raise NoDemo("The demo ended before it was ready, as it says above.")
-
-
-def _free_port() -> int:
-    with socket.socket() as asked:
-        asked.bind(("127.0.0.1", 0))
-        port: int = asked.getsockname()[1]
-    return port

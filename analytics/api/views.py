@@ -174,15 +174,11 @@ class Snapshots(OperatorView):
         )
         try:
             made = request_snapshot(
-                study, _actor(request), now=timezone.now(), **asked.validated_data
+                study, Actor.of(request.user, "api"), now=timezone.now(), **asked.validated_data
             )
         except SnapshotRefused as error:
             raise Problem(409, "snapshot_refused", str(error)) from error
         return Response(SnapshotContent(made).data, status=202)
-
-
-def _actor(request: Request) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="api")
 
 
 class SnapshotFileDoor(OperatorView):
@@ -207,7 +203,7 @@ class SnapshotFileDoor(OperatorView):
             slug=slug,
             snapshot_id=snapshot,
             name=name,
-            actor=_actor(request),
+            actor=Actor.of(request.user, "api"),
         )
         kind = TYPES.get(path.suffix, "application/octet-stream")
         return file_response(request, path, sha256=sha256, kind=kind)

@@ -56,7 +56,7 @@ class OperatorSite(AdminSite):
 
 
 def actor(request: HttpRequest) -> Actor:
-    return Actor(user=request.user if request.user.is_authenticated else None, door="admin")
+    return Actor.of(request.user, "admin")
 
 
 class ShownFieldsAdmin(ModelAdmin[Any]):
