@@ -13,7 +13,7 @@ from analytics.datasets.about import About
 from analytics.datasets.columns import Scope
 from analytics.datasets.draft import Draft
 from analytics.datasets.formats import parquet
-from analytics.datasets.package import copy_table
+from analytics.datasets.package import copy_table, set_up
 from analytics.datasets.prompts import PROMPTS
 from analytics.datasets.snapshots import request_snapshot
 from analytics.models import Snapshot
@@ -72,6 +72,7 @@ def _turn(study: Study, place: Path) -> tuple[float, float, float]:
     draft = Draft(place)
     csv = seconds(lambda: _as_csv(scope, draft))
     with transaction.atomic(), connection.cursor() as cursor:
+        set_up(cursor)
         written = copy_table(cursor, Draft(place / "again"), scope, PROMPTS)
     about = About(study.slug, study.title, "", now, "masked", "")
     other = seconds(lambda: parquet.write(draft, [written], about))
@@ -91,8 +92,7 @@ def _discard(scope: Scope) -> None:
 
 def _as_csv(scope: Scope, draft: Draft) -> None:
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL work_mem = '64MB'")
-        cursor.execute("SET LOCAL jit = off")
+        set_up(cursor)
         copy_table(cursor, draft, scope, PROMPTS)
 
 

@@ -15,6 +15,7 @@ from django.db.models.functions import Now
 
 from analytics.datasets.columns import Scope
 from analytics.datasets.draft import Say, silent
+from analytics.datasets.giving_way import giving_way
 from analytics.datasets.ledger import LedgerUnbalanced
 from analytics.datasets.package import Job, Package, write_package
 from analytics.datasets.snapshots import SnapshotRefused, directory_of, refuse
@@ -94,7 +95,7 @@ def _write(snapshot: Snapshot, say: Say) -> Package:
         bytes(snapshot.release_key),
     )
     job = Job(scope, str(snapshot.pk), snapshot.formats, _before(snapshot))
-    with _Reporter(snapshot, say) as reporter:
+    with _Reporter(snapshot, say) as reporter, giving_way():
         return write_package(job, directory_of(snapshot), say=reporter.say)
 
 

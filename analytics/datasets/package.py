@@ -126,12 +126,10 @@ def _fill(draft: Draft, job: Job) -> None:
     scope = job.scope
     with transaction.atomic(durable=True), connection.cursor() as cursor:
         cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        cursor.execute("SET LOCAL extra_float_digits = 1")  # shortest exact decimals
         cursor.execute(
             "SELECT set_config('fourbeat.release_key', %s, true)", [scope.release_key.hex()]
         )
-        cursor.execute("SET LOCAL jit = off")
-        cursor.execute("SET LOCAL work_mem = '64MB'")  # rows are sorted
+        set_up(cursor)
         tables = [copy_table(cursor, draft, scope, table) for table in tables_of(scope)]
         where_from = provenance(scope, job.identity, tables)
         prompts = where_from["rows"]["prompts"]
@@ -162,6 +160,14 @@ def _fill(draft: Draft, job: Job) -> None:
     draft.text("provenance.json", f"{json.dumps(where_from, indent=2)}\n")
     draft.write("SHA256SUMS", list(metadata.sums(draft.files)))
     draft.sync()
+
+
+def set_up(cursor: Any) -> None:
+    """How the tables are read, until the transaction's end."""
+    cursor.execute("SET LOCAL extra_float_digits = 1")  # shortest exact decimals
+    cursor.execute("SET LOCAL jit = off")
+    cursor.execute("SET LOCAL work_mem = '64MB'")  # rows are sorted
+    cursor.execute("SET LOCAL max_parallel_workers_per_gather = 0")  # uploads want a core too
 
 
 def copy_table(cursor: Any, draft: Draft, scope: Scope, table: Table) -> Written:
