@@ -9,7 +9,9 @@ from typing import Any, NamedTuple
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.urls import reverse
 from django.utils import timezone
+from django.utils.http import urlencode
 from django.views.decorators.http import require_http_methods
 
 from console.progress import progress_of
@@ -17,7 +19,7 @@ from console.urine_calendar import state_of
 from ema import access, audit
 from ema.access import READERS, NoAccess
 from ema.entry_pairs import waiting_for
-from ema.models import AuditEvent, Participant, Prompt, UrineTest
+from ema.models import AuditEvent, Participant, Pause, Prompt, UrineTest
 from ema.models.study import Role
 from ema.pages import actor_of, answer_page, operators_page
 from ema.prompt_state import with_state
@@ -58,6 +60,11 @@ class Happening(NamedTuple):
     more: str
 
 
+class Action(NamedTuple):
+    address: str
+    words: str
+
+
 @require_http_methods(["GET", "POST"])
 @operators_page
 def timeline(request: HttpRequest, slug: str, code: str) -> HttpResponse:
@@ -81,11 +88,30 @@ def timeline(request: HttpRequest, slug: str, code: str) -> HttpResponse:
         person=person,
         progress=progress,
         may_write=may_write,
+        actions=list(_actions(person, now)) if may_write else [],
         days=_days(person, now),
         words=[(LETTERS.get(kind, "·"), kind, word) for kind, word in WORDS.items()],
         tests=_tests(person, now),
         happenings=sorted(chain(_happenings(person), _events(request, person)), reverse=True),
     )
+
+
+def _actions(person: Participant, now: datetime) -> Iterator[Action]:
+    """What a coordinator can do for this participant as things stand; who left is left alone."""
+    if person.withdrawn_at:
+        return
+    own = [person.study.slug, person.code]
+    yield Action(reverse("console:new-code", args=own), "New code")
+    yield Action(reverse("console:waking-hours", args=own), "Waking hours")
+    change = reverse("admin:ema_participant_change", args=[person.pk])
+    yield Action(change, "Change zone, withdraw")
+    pauses = Pause.objects.open(now).filter(participant=person)
+    if pauses.filter(begins_at__lte=now).exists():
+        listed = reverse("admin:ema_participant_changelist")
+        yield Action(f"{listed}?{urlencode({'q': person.code})}", "Resume")
+    elif not person.study.locked_at and not pauses.exists():
+        add = reverse("admin:ema_pause_add")
+        yield Action(f"{add}?{urlencode({'participant': person.pk})}", "Pause")
 
 
 def _tests(person: Participant, now: datetime) -> list[tuple[UrineTest, str]]:
@@ -121,6 +147,8 @@ def _happenings(person: Participant) -> Iterator[Happening]:
         yield Happening(phone.enrolled_at, "phone enrolled", about)
         if phone.replaced_at:
             yield Happening(phone.replaced_at, "phone replaced", about)
+        if phone.revoked_at:
+            yield Happening(phone.revoked_at, "phone shut out", about)
         if phone.schedule_at:
             yield Happening(phone.schedule_at, "schedule loaded last", about)
     for pause in person.pauses.all():

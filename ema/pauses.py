@@ -70,6 +70,8 @@ def refuse_wrong_pause(
 @transaction.atomic
 def resume(*, participant: Participant, now: datetime, actor: Actor) -> None:
     """End the pauses that are open; what they cancelled stays cancelled."""
+    if participant.withdrawn_at:
+        raise PauseRefused(f"Participant {participant.code} has withdrawn.")
     ended = Pause.objects.open(now).filter(participant=participant, begins_at__lte=now)
     before = [_iso(each.ends_at) for each in ended.select_for_update()]
     if not before:

@@ -121,8 +121,11 @@ class ParticipantAdmin(RecordAdmin):
         for participant in queryset.exclude(pk__in=own.values("pk")):
             text = f"No code for {participant.code}: you do not coordinate its site."
             self.message_user(request, text, messages.ERROR)
-        for participant in own.filter(withdrawn_at=None):
-            self._show_code(request, participant)
+        for participant in own:
+            try:
+                self._show_code(request, participant)
+            except enrolment.EnrolmentRefused as error:
+                self.message_user(request, str(error), messages.ERROR)
 
     @admin.action(description="Pause: no prompts until resumed", permissions=["change"])
     def pause(self, request: HttpRequest, queryset: QuerySet[Participant]) -> None:

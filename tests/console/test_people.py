@@ -1,5 +1,6 @@
 """Today, participants, a participant's timeline and the compliance map, through their pages."""
 
+import html
 import re
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,8 +11,18 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from ema import audit, pauses, withdrawal
-from ema.models import AuditEvent, Device, Participant, PhaseStart, Prompt, Site, Study, UrineTest
+from ema import audit, pauses, studies, withdrawal
+from ema.models import (
+    AuditEvent,
+    Device,
+    Participant,
+    Pause,
+    PhaseStart,
+    Prompt,
+    Site,
+    Study,
+    UrineTest,
+)
 from tests import trial
 from tests.analytics.test_pages import words
 from tests.ema.test_admin import page, sign_in
@@ -189,6 +200,105 @@ def test_a_timeline_tells_of_prompts_events_and_notes(
     assert "Add the note" not in shown_by(ines.get(path))
     assert ines.post(path, {"note": "mine"}).status_code == 404
     assert cora.get(f"{PEOPLE}of/nobody/").status_code == 404
+
+
+def lock(person: Participant, **by: Any) -> None:
+    studies.lock(study=person.study, reason="last visit done", **by)
+    person.study.refresh_from_db()
+
+
+def withdraw(person: Participant, **by: Any) -> None:
+    withdrawal.withdraw(participant=person, reason="moved", **by)
+
+
+def pause(person: Participant, **by: Any) -> None:
+    pauses.pause(participant=person, **by)
+
+
+def announce(person: Participant, **by: Any) -> None:
+    pauses.pause(participant=person, begins_at=by["now"] + DAY, **by)
+
+
+def shut_out(person: Participant, **by: Any) -> None:
+    person.devices.update(revoked_at=by["now"])
+
+
+def not_started(person: Participant, **by: Any) -> None:
+    with trial.triggers_off():
+        Study.objects.update(started_at=None)
+
+
+def pause_and(then: Any) -> Any:
+    def both(person: Participant, **by: Any) -> None:
+        pause(person, **by)
+        then(person, **by)
+
+    return both
+
+
+ALWAYS = ["New code", "Waking hours", "Change zone, withdraw"]
+OFFERED: dict[str, tuple[Any, list[str]]] = {
+    "as usual": (lambda person, **by: None, [*ALWAYS, "Pause"]),
+    "paused": (pause, [*ALWAYS, "Resume"]),
+    "a pause is announced": (announce, ALWAYS),
+    "phone shut out": (shut_out, [*ALWAYS, "Pause"]),
+    "study not started": (not_started, [*ALWAYS, "Pause"]),
+    "study locked": (lock, ALWAYS),
+    "paused, then locked": (pause_and(lock), [*ALWAYS, "Resume"]),
+    "withdrawn": (withdraw, ["The record"]),
+    "paused, then withdrawn": (pause_and(withdraw), ["The record"]),
+}
+
+
+@pytest.mark.parametrize(("become", "offered"), OFFERED.values(), ids=OFFERED)
+def test_a_timeline_offers_what_can_be_done(
+    study: Study, cora: Client, now: datetime, become: Any, offered: list[str]
+) -> None:
+    person = Participant.objects.get(code="S1-001")
+    become(person, now=now, actor=audit.COMMAND)
+    actions = actions_of(page(cora.get(f"{PEOPLE}of/S1-001/")))
+    assert list(actions) == offered
+    for address in actions.values():
+        assert "S1-001" in page(cora.get(address))
+    if "New code" in offered:
+        assert "shown this once" in page(cora.post(actions["New code"]))
+    record = page(cora.get(f"/admin/ema/participant/{person.pk}/change/"))
+    assert ('name="withdraws"' in record) == ("Change zone, withdraw" in offered)
+    if "Resume" in offered:
+        chosen = {"action": "resume", "_selected_action": person.pk}
+        assert "is asked again" in page(cora.post(actions["Resume"], chosen, follow=True))
+    if "Pause" in offered:
+        form = {"participant": person.pk, "kind": "pause"}
+        form |= {"begins_at_0": f"{now:%Y-%m-%d}", "begins_at_1": f"{now:%H:%M:%S}"}
+        cora.post(actions["Pause"], form)
+        assert Pause.objects.open(now).filter(participant=person).exists()
+
+
+def actions_of(shown: str) -> dict[str, str]:
+    """What stands beside the way to all participants: addresses by their words."""
+    [line] = [line for line in shown.splitlines() if ">All participants</a>" in line]
+    links = re.findall(r'<a href="([^"]*)">([^<]*)</a>', line)[1:]
+    return {words: html.unescape(address) for address, words in links}
+
+
+@pytest.mark.parametrize("action", ["issue_codes", "pause", "resume"])
+def test_the_list_of_records_says_why_nothing_was_done_for_who_left(
+    study: Study, cora: Client, now: datetime, action: str
+) -> None:
+    person = Participant.objects.get(code="S1-001")
+    pause_and(withdraw)(person, now=now, actor=audit.COMMAND)
+    chosen = {"action": action, "_selected_action": person.pk}
+    said = page(cora.post("/admin/ema/participant/", chosen, follow=True))
+    assert "S1-001 has withdrawn" in said
+    assert "Code for" not in said
+
+
+def test_a_timeline_says_when_a_phone_was_shut_out(
+    study: Study, cora: Client, now: datetime
+) -> None:
+    shut_out(Participant.objects.get(code="S1-001"), now=now)
+    assert "phone shut out" in shown_by(cora.get(f"{PEOPLE}of/S1-001/"))
+    assert "phone shut out" not in shown_by(cora.get(f"{PEOPLE}of/S1-002/"))
 
 
 def test_whoever_is_kept_to_a_site_sees_that_site(study: Study, now: datetime) -> None:
