@@ -1,5 +1,6 @@
 """Statements of the hot path: PostgreSQL keeps them prepared, and Django wraps no row of theirs."""
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +11,7 @@ import psycopg
 from django.db import OperationalError, connection
 
 Arguments = Sequence[Any] | Mapping[str, Any]
+_kept = threading.local()
 
 
 def rows(statement: str, arguments: Arguments) -> list[tuple[Any, ...]]:
@@ -19,8 +21,16 @@ def rows(statement: str, arguments: Arguments) -> list[tuple[Any, ...]]:
     """
     connection.ensure_connection()
     with connection.wrap_database_errors:
-        cursor = psycopg.Cursor(connection.connection)
+        cursor = _cursor(connection.connection)
         return cursor.execute(statement, arguments, prepare=True, binary=True).fetchall()
+
+
+def _cursor(to: psycopg.Connection) -> psycopg.Cursor:
+    """This thread's, as long as it stays connected: a new one looks up again how to read types."""
+    cursor: psycopg.Cursor | None = getattr(_kept, "cursor", None)
+    if cursor is None or cursor.connection is not to:
+        _kept.cursor = cursor = psycopg.Cursor(to)
+    return cursor
 
 
 def first_rows(statement: str, arguments: Sequence[Any]) -> list[tuple[Any, ...]]:
