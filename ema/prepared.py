@@ -8,7 +8,7 @@ from uuid import UUID
 
 import msgspec
 import psycopg
-from django.db import OperationalError, connection
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
 
 Arguments = Sequence[Any] | Mapping[str, Any]
 _kept = threading.local()
@@ -19,9 +19,10 @@ def rows(statement: str, arguments: Arguments) -> list[tuple[Any, ...]]:
 
     Raises Django's OperationalError when the database is away.
     """
-    connection.ensure_connection()
-    with connection.wrap_database_errors:
-        cursor = _cursor(connection.connection)
+    ours = connections[DEFAULT_DB_ALIAS]  # once: the proxy looks it up with every attribute
+    ours.ensure_connection()
+    with ours.wrap_database_errors:
+        cursor = _cursor(ours.connection)
         return cursor.execute(statement, arguments, prepare=True, binary=True).fetchall()
 
 
