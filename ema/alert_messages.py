@@ -20,7 +20,7 @@ from django.db import transaction
 from django.db.models import DurationField, Exists, ExpressionWrapper, F, OuterRef, QuerySet
 from django.utils import timezone
 
-from ema import alert_webhook, heartbeat
+from ema import alert_webhook, failures, heartbeat
 from ema.alert_webhook import NotTaken
 from ema.mail_server import Server, hang_up
 from ema.models import Alert, AlertMessage
@@ -176,7 +176,7 @@ def _refusal(error: OSError) -> NotTaken:
     elif isinstance(error, smtplib.SMTPResponseException):
         code = error.smtp_code
     else:
-        return NotTaken(f"mail server: {type(error).__name__}")
+        return NotTaken(f"mail server: {failures.in_words(error)}")
     about_us = isinstance(error, smtplib.SMTPAuthenticationError | smtplib.SMTPConnectError)
     for_good = code >= REFUSED_FOR_GOOD and not about_us
     return NotTaken(f"the mail server answered {code}", permanent=for_good)
@@ -191,9 +191,10 @@ def _mark(message: AlertMessage, error: BaseException | None, at: datetime) -> s
         return _settle(message, "sent", sent_at=at, failure="")
     if not isinstance(error, NotTaken):
         log.error("Message %d about an alert broke", message.pk, exc_info=error)
-    failure = (str(error) or type(error).__name__)[:300]
+        error = NotTaken(f"sending broke: {failures.in_words(error)}")
+    failure = str(error)[:300]
     gives_up = at - message.queued_at >= GIVE_UP_AFTER
-    if gives_up or (isinstance(error, NotTaken) and error.permanent):
+    if gives_up or error.permanent:
         return _settle(message, "failed", failed_at=at, failure=failure)
     next_attempt_at = at + wait_before_retry(message.attempts)
     return _settle(message, "postponed", next_attempt_at=next_attempt_at, failure=failure)

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 import httpx
 from django.conf import settings
 
+from ema import failures
 from ema.push import is_allowed
 
 URL = re.compile(r"https?://([A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?(/[^\s#]*)?")
@@ -97,7 +98,7 @@ def post(url: str, body: bytes, *, key: str, name: str, at: int) -> None:
         ) as client:
             reply = client.post(target, content=body, headers=headers, extensions=extensions)
     except httpx.HTTPError as error:
-        raise NotTaken(f"webhook: {error or type(error).__name__}") from error
+        raise NotTaken(f"webhook: {failures.in_words(error)}") from error
     if not reply.is_success:
         permanent = reply.status_code in PERMANENT
         raise NotTaken(f"webhook answered {reply.status_code}", permanent=permanent)

@@ -27,16 +27,16 @@ class Line(logging.Formatter):
         kept = copy.copy(record)
         kept.msg, kept.args, kept.exc_text = record.getMessage(), None, None
         error = record.exc_info[1] if record.exc_info else None
-        for each in _chain(error):
+        for each in chain(error):
             for words in filter(None, (repr(each), str(each))):
                 kept.msg = kept.msg.replace(words, _named(each))
         return super().format(kept)
 
     def formatException(self, ei: ExceptionInfo) -> str:  # noqa: N802 - the standard library's name
-        return "\n".join(_told(each) for each in reversed(list(_chain(ei[1]))))
+        return "\n".join(_told(each) for each in reversed(list(chain(ei[1]))))
 
 
-def _chain(error: BaseException | None) -> Iterator[BaseException]:
+def chain(error: BaseException | None) -> Iterator[BaseException]:
     """The exception, what it was raised from, and so on."""
     seen = set[int]()
     while error is not None and id(error) not in seen:

@@ -9,9 +9,14 @@ from typing import Any
 
 from django.core.mail.backends.smtp import EmailBackend
 
+from ema import failures
 from ema.link_settings import TIMEOUT_S
 
 log = logging.getLogger(__name__)
+
+
+class TookTooLong(smtplib.SMTPServerDisconnected, TimeoutError):
+    """The conversation as a whole has no time left."""
 
 
 class Talk(smtplib.SMTP):
@@ -25,7 +30,7 @@ class Talk(smtplib.SMTP):
         left = self.ends - monotonic()
         if left <= 0:
             self.close()
-            raise smtplib.SMTPServerDisconnected("it took too long")
+            raise TookTooLong
         if self.sock:
             self.sock.settimeout(min(TIMEOUT_S, left))
         return super().getreply()
@@ -52,4 +57,4 @@ def hang_up(server: EmailBackend) -> None:
     try:
         server.close()
     except OSError as error:
-        log.info("The mail server did not say goodbye: %s", error)
+        log.info("The mail server did not say goodbye: %s", failures.in_words(error))

@@ -15,6 +15,7 @@ from uuid import UUID
 import httpx
 from django.conf import settings
 
+from ema import failures
 from ema.models import PushRegistration
 
 TITLE = "Check-in"
@@ -153,7 +154,7 @@ def post(
     try:
         return (by or client()).post(url, **request)
     except httpx.HTTPError as error:
-        raise PushError(f"{service}: {error or type(error).__name__}") from error
+        raise PushError(f"{service}: {failures.in_words(error)}") from error
 
 
 @cache

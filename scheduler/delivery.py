@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models import F
 from django.utils import timezone
 
-from ema import push
+from ema import failures, push
 from ema.models import Prompt, PushRegistration
 from ema.models.prompt import Undelivered
 from scheduler import channels, outbox
@@ -118,7 +118,8 @@ def _attempt(delivery: Delivery, message: Message, send: Send, clock: Clock) -> 
         return Outcome(delivery, at, is_sent=False, error=error, registration=to)
     except Exception as error:  # one broken message must not stop the others
         log.exception("The channel broke on prompt %s", delivery.prompt_id)
-        return Outcome(delivery, at, is_sent=False, error=PushError(repr(error)))
+        why = PushError(f"the channel broke: {failures.in_words(error)}")
+        return Outcome(delivery, at, is_sent=False, error=why)
     return Outcome(delivery, at, is_sent=True)
 
 

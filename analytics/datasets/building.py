@@ -70,7 +70,8 @@ def build_snapshot(snapshot: Snapshot, say: Say = silent, *, wait: bool = True) 
             _note_failure(snapshot, why)
             raise SnapshotFailed(why) from error
         except Exception as error:
-            _note_failure(snapshot, str(error) or type(error).__name__)
+            said = str(error) if isinstance(error, SnapshotRefused) else _broke(error)
+            _note_failure(snapshot, said)
             raise
     Snapshot.objects.filter(pk=snapshot.pk, built_at=None).update(
         built_at=Now(),
@@ -166,4 +167,10 @@ def _note_failure(snapshot: Snapshot, failure: str) -> None:
 def _in_words(error: OSError) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return "The disk is full: make room where snapshots are kept and request it again."
-    return f"The files could not be written where snapshots are kept ({error.strerror or error})."
+    why = error.strerror or type(error).__name__
+    return f"The files could not be written where snapshots are kept ({why})."
+
+
+def _broke(error: Exception) -> str:
+    """What it says may repeat what somebody wrote: the log tells where it arose."""
+    return f"Building broke ({type(error).__name__}): an administrator finds where in the log."

@@ -7,6 +7,7 @@ from email.utils import make_msgid
 from django.conf import settings
 from django.core.mail import EmailMessage
 
+from ema import failures
 from ema.mail_server import Server, hang_up
 from scheduler.channels import TITLE, Gone, Message, PushError
 from scheduler.links.shared import seconds_to_send, text
@@ -50,7 +51,7 @@ def refusal(error: OSError) -> PushError:
         return _about_the_message(error.smtp_code, error.smtp_error, frozenset())
     if isinstance(error, smtplib.SMTPResponseException):  # about us: sender, password
         return PushError(f"the mail server answered {_codes(error.smtp_code, error.smtp_error)}")
-    return PushError(f"mail server: {error or type(error).__name__}")
+    return PushError(f"mail server: {failures.in_words(error)}")
 
 
 def _about_the_message(code: int, words: bytes | str, nobody: frozenset[int]) -> PushError:

@@ -13,6 +13,14 @@ from scheduler.push.shared import KeptToken, registration_of
 TOKEN_LIFETIME = timedelta(minutes=50)  # Apple refuses one older than an hour
 GONE = frozenset({"BadDeviceToken", "DeviceTokenNotForTopic", "Unregistered", "ExpiredToken"})
 NEVER = frozenset({400, 404, 405, 413})
+WORDS = (  # of Apple's table; no other word of an answer is kept
+    "BadCertificate BadCertificateEnvironment BadCollapseId BadExpirationDate BadMessageId BadPath"
+    " BadPriority BadTopic DuplicateHeaders ExpiredProviderToken Forbidden IdleTimeout"
+    " InternalServerError InvalidProviderToken InvalidPushType MethodNotAllowed MissingDeviceToken"
+    " MissingProviderToken MissingTopic PayloadEmpty PayloadTooLarge ServiceUnavailable Shutdown"
+    " TooManyProviderTokenUpdates TooManyRequests TopicDisallowed UnrelatedKeyIdInToken"
+)
+REASONS = GONE | frozenset(WORDS.split())
 provider = KeptToken()
 
 
@@ -55,7 +63,7 @@ def refusal(reply: httpx.Response, token: str) -> PushError:
         reason = str(reply.json()["reason"])
     except (ValueError, KeyError, TypeError):
         reason = ""
-    words = f"APNs answered {reply.status_code} {reason}".rstrip()
+    words = f"APNs answered {reply.status_code} {reason if reason in REASONS else ''}".rstrip()
     if reason in GONE or reply.status_code == httpx.codes.GONE:
         return Gone(words)
     if reason == "ExpiredProviderToken":

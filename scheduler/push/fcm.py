@@ -15,6 +15,13 @@ GRANT = "urn:ietf:params:oauth:grant-type:jwt-bearer"
 RENEW_BEFORE = timedelta(minutes=5)
 GONE = frozenset({"UNREGISTERED", "SENDER_ID_MISMATCH"})
 NEVER = frozenset({400, 403, 404})
+WORDS = (  # of FCM, and of Google; no other word of an answer is kept
+    "UNSPECIFIED_ERROR INVALID_ARGUMENT UNREGISTERED SENDER_ID_MISMATCH QUOTA_EXCEEDED UNAVAILABLE"
+    " INTERNAL THIRD_PARTY_AUTH_ERROR CANCELLED UNKNOWN DEADLINE_EXCEEDED NOT_FOUND ALREADY_EXISTS"
+    " PERMISSION_DENIED UNAUTHENTICATED RESOURCE_EXHAUSTED FAILED_PRECONDITION ABORTED"
+    " OUT_OF_RANGE UNIMPLEMENTED DATA_LOSS"
+)
+CODES = frozenset(WORDS.split())
 access = KeptToken()
 
 
@@ -65,7 +72,7 @@ def notification(message: Message, token: str) -> dict[str, Any]:
 def refusal(reply: httpx.Response) -> PushError:
     """What FCM's answer means for this registration and this message."""
     code, about_token = _fault(reply)
-    words = f"FCM answered {reply.status_code} {code}"
+    words = f"FCM answered {reply.status_code} {code if code in CODES else ''}".rstrip()
     if code in GONE or (code == "INVALID_ARGUMENT" and about_token):
         return Gone(words)
     return PushError(words, permanent=reply.status_code in NEVER, retry_after=retry_after(reply))

@@ -201,6 +201,19 @@ def test_a_full_disk_is_said_in_words_and_the_snapshot_can_be_asked_for_again(
     assert len(visible(place)) == 1
 
 
+def test_what_an_exception_says_is_not_kept_with_the_snapshot(
+    snapshot: Snapshot, place: Path
+) -> None:
+    def say(name: str, size: int) -> None:
+        raise ValueError("what somebody wrote")
+
+    with pytest.raises(ValueError, match="what somebody wrote"):
+        build_snapshot(snapshot, say)
+    snapshot.refresh_from_db()
+    assert snapshot.failure.startswith("Building broke (ValueError): ")
+    assert "somebody wrote" not in snapshot.failure
+
+
 def test_a_worker_that_may_not_go_on_says_what_to_do(snapshot: Snapshot, place: Path) -> None:
     def say(name: str, size: int) -> None:
         raise SoftTimeLimitExceeded  # as Celery does, six hours after the start

@@ -20,7 +20,7 @@ from ema.models import Alert, AlertMessage, AlertRule
 from tests import trial
 from tests.ema.alert_rules import add_rule, an_answer
 from tests.ema.test_admin import page, sign_in
-from tests.scheduler.fakes import mailbox, tls
+from tests.scheduler.fakes import babble, mailbox, tls
 from tests.scheduler.fakes.mailbox import MailServer
 from tests.scheduler.fakes.tls import Certificate, Reply, Service
 
@@ -203,7 +203,21 @@ def test_mail_that_is_down_does_not_keep_a_webhook_from_being_called(
     done = at(alert.raised_at + 5 * HOUR)
     assert (done.sent, done.postponed) == (1, 1)
     kept = AlertMessage.objects.get(channel="mail")
-    assert kept.failure == "mail server: ConnectionRefusedError"
+    assert kept.failure == "mail server: the connection was refused"
+
+
+def test_no_word_of_an_answer_is_kept(settings: Any) -> None:
+    with babble.saying(b"a-word-of-the-answer\r\n\r\n") as address:
+        settings.ALERT_WEBHOOK_HOSTS = [address.removeprefix("http://").rstrip("/")]
+        alert = an_alert(escalate_webhook=address)
+        assert at(alert.raised_at + 5 * HOUR).postponed == 1
+    message = AlertMessage.objects.get()
+    assert message.failure == "webhook: it answered nothing that can be read"
+    broken = ValueError("a-word-of-the-answer")
+    message.lease_until = None
+    assert alert_messages._mark(message, broken, alert.raised_at + 54 * HOUR) == "failed"
+    message.refresh_from_db()
+    assert message.failure == "sending broke: ValueError"
 
 
 def test_mail_that_is_set_up_no_more_is_said_and_tried_again(

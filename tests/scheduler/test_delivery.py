@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import httpx
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -27,10 +28,13 @@ from scheduler.outbox import LEASE
 from scheduler.planning import plan_prompts
 from scheduler.tasks import dispatch_due as dispatch_due_task
 from tests import trial
+from tests.scheduler.fakes import babble
 
 pytestmark = pytest.mark.django_db
 
 SECOND = timedelta(seconds=1)
+INSTANT = timedelta(microseconds=1)  # before the expiry nothing is tried again
+CANARY = "a-word-of-the-answer"
 
 
 @pytest.fixture
@@ -221,6 +225,14 @@ def test_a_channel_that_breaks_does_not_stop_the_others(someone: Participant) ->
 
     done = dispatch(at, send)
     assert (done.sent, done.postponed) == (1, 1)
+
+
+def test_what_a_broken_channel_says_is_not_kept(prompt: Prompt) -> None:
+    def send(message: Message) -> None:
+        raise ValueError(CANARY) from TimeoutError(CANARY)
+
+    assert dispatch(prompt.expires_at - INSTANT, send).failed == 1
+    assert prompt.deliveries.get().failure == "the channel broke: it took too long"
 
 
 def test_a_dispatcher_that_dies_leaves_its_work_to_the_next(prompt: Prompt) -> None:
@@ -419,6 +431,18 @@ def test_a_webhook_that_is_not_there_is_asked_again(prompt: Prompt, settings: An
     settings.DELIVERY_CHANNEL = "webhook"
     settings.DELIVERY_WEBHOOK_URL = "http://127.0.0.1:1/"
     assert dispatch_by_webhook(prompt.due_at).postponed == 1
+
+
+def test_a_webhook_that_speaks_no_http_puts_nothing_into_the_row(
+    prompt: Prompt, settings: Any
+) -> None:
+    settings.DELIVERY_CHANNEL = "webhook"
+    with babble.saying(f"{CANARY}\r\n\r\n".encode()) as settings.DELIVERY_WEBHOOK_URL:
+        with pytest.raises(httpx.RemoteProtocolError, match=CANARY):  # so it could have been
+            httpx.post(settings.DELIVERY_WEBHOOK_URL, json={})
+        assert dispatch_by_webhook(prompt.expires_at - INSTANT).failed == 1
+    failure = prompt.deliveries.get().failure
+    assert failure == "webhook: it answered nothing that can be read"
 
 
 # --- the operators' screen --------------------------------------------------------------

@@ -358,6 +358,15 @@ def test_every_other_error_of_fcm_leaves_the_registration_alive(
         assert prompt.deliveries.get().next_attempt_at > timezone.now() + timedelta(seconds=55)
 
 
+def test_no_other_word_of_googles_answer_is_kept(
+    google: Google, someone: Participant, prompt: Prompt
+) -> None:
+    register(someone, "fcm", PHONE)
+    google.plays = [fault(403, "CANARY", "CANARY")]
+    assert dispatch().failed == 1
+    assert prompt.deliveries.get().failure == "FCM answered 403"
+
+
 def test_a_token_that_google_took_back_is_asked_for_again(
     google: Google, someone: Participant, prompt: Prompt
 ) -> None:
@@ -473,6 +482,15 @@ def test_every_other_error_of_apple_leaves_the_registration_alive(
         apns.send(message_to("apns", DEVICE))
     assert raised.value.permanent == is_permanent
     assert not isinstance(raised.value, Gone)
+
+
+def test_no_other_word_of_apples_answer_is_kept(
+    apple: Apple, someone: Participant, prompt: Prompt
+) -> None:
+    register(someone, "apns", DEVICE)
+    apple.plays = [Reply(400, {"reason": "Canary"})]
+    assert dispatch().failed == 1
+    assert prompt.deliveries.get().failure == "APNs answered 400"
 
 
 def message_to(kind: str, address: str) -> Message:
