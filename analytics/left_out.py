@@ -1,6 +1,6 @@
 """How many responses are no analysis rows, by participant, phase and first reason. Blind."""
 
-from analytics.analysis_rows import BECAUSE, SUMMABLE
+from analytics.analysis_rows import BECAUSE, OF_STUDY, SUMMABLE
 
 FRESH = f"""
 SELECT participant_id, phase_id, reason, count(*) AS n FROM (
@@ -10,7 +10,7 @@ SELECT participant_id, phase_id, reason, count(*) AS n FROM (
         WHEN r.craving IS NULL THEN 'missing_craving'
         WHEN NOT ({SUMMABLE}) THEN 'too_large'
     END AS reason
-    FROM ema_response r LEFT JOIN ema_prompt p ON p.id = r.prompt_id
+    FROM ema_response r LEFT JOIN ema_prompt p ON p.id = r.prompt_id {OF_STUDY}
     WHERE r.participant_id = ANY(%(participants)s)
 ) AS judged WHERE reason IS NOT NULL GROUP BY participant_id, phase_id, reason
 """  # noqa: S608 - built from constants

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from django.db import connection
 
-from analytics.analysis_rows import BECAUSE, LARGEST
+from analytics.analysis_rows import BECAUSE, LARGEST, UNFLAGGED
 from analytics.crossover import PERIOD, period_of
 from analytics.gram import Gram, product_of
 from analytics.items import StudyItem, items_of
@@ -50,6 +50,7 @@ WITH judged AS (
     END AS because
     FROM ema_response r
     JOIN ema_participant participant ON participant.id = r.participant_id
+    JOIN ema_study study ON study.id = participant.study_id
     LEFT JOIN ema_prompt p ON p.id = r.prompt_id
     WHERE participant.study_id = %(study)s
 ), asked AS (SELECT *, {previous} FROM judged {window}),
@@ -79,8 +80,9 @@ FROM complete JOIN ema_participant participant ON participant.id = complete.part
 WHERE reason = '' GROUP BY 1, 2 ORDER BY 1, 2
 """
 
-ANSWERED = """
-SELECT {unit}, sum(sent)::bigint, sum(given)::bigint
+# Who answered after the study was locked did not answer while it ran.
+ANSWERED = f"""
+SELECT {{unit}}, sum(sent)::bigint, sum(given)::bigint
 FROM (
     SELECT participant_id, phase_id, count(*) AS sent, count(answered_at) AS given
     FROM ema_prompt
@@ -88,9 +90,17 @@ FROM (
     AND (sent_at IS NOT NULL OR armed_at IS NOT NULL OR answered_at IS NOT NULL
         OR shown_at IS NOT NULL OR opened_at IS NOT NULL)
     GROUP BY participant_id, phase_id
+    UNION ALL
+    SELECT p.participant_id, p.phase_id, -count(*) FILTER (WHERE p.sent_at IS NULL
+        AND p.armed_at IS NULL AND p.shown_at IS NULL AND p.opened_at IS NULL), -count(*)
+    FROM ema_response r JOIN ema_prompt p ON p.id = r.prompt_id
+    WHERE r.received_at > (SELECT locked_at FROM ema_study WHERE id = %(study)s)
+    AND r.trigger = 'random' AND {UNFLAGGED}
+    AND p.phase_id = ANY(%(phases)s) AND p.cancelled_at IS NULL AND p.answered_at IS NOT NULL
+    GROUP BY p.participant_id, p.phase_id
 ) counted JOIN ema_participant participant ON participant.id = counted.participant_id
 WHERE participant.study_id = %(study)s GROUP BY 1
-"""
+"""  # noqa: S608 - built from a constant
 
 
 class Counted(NamedTuple):

@@ -12,7 +12,7 @@ import numpy as np
 from django.db import connection, transaction
 
 from analytics import left_out
-from analytics.analysis_rows import ANALYSIS_ROW
+from analytics.analysis_rows import ANALYSIS_ROW, OF_STUDY
 from analytics.models import CouplingShard
 from analytics.moments import Moments
 from ema import studies
@@ -55,7 +55,7 @@ SELECT
 FROM (
     SELECT p.participant_id, p.phase_id, p.study_on, p.ordinal, p.id AS prompt_id,
         r.stress, r.craving, coalesce(lag(p.ordinal) OVER day = p.ordinal - 1, false) AS follows
-    FROM ema_response r JOIN ema_prompt p ON p.id = r.prompt_id
+    FROM ema_response r JOIN ema_prompt p ON p.id = r.prompt_id {OF_STUDY}
     WHERE p.participant_id = ANY(%(participants)s) AND {ANALYSIS_ROW}
     WINDOW day AS (PARTITION BY p.participant_id, p.phase_id, p.study_on ORDER BY p.ordinal, p.id)
 ) AS analysis_row

@@ -28,7 +28,7 @@ WHERE participant.study_id = %(study)s AND m.phase_id = ANY(%(phases)s)
 """
 REASONS = """
 SELECT participant.code, CASE WHEN reason NOT IN (
-        'self_initiated', 'unknown_prompt', 'duplicate', 'after_withdrawal', 'late'
+        'after_lock', 'self_initiated', 'unknown_prompt', 'duplicate', 'after_withdrawal', 'late'
     ) AND phase_id <> ALL(%(phases)s) THEN 'other_phase' ELSE reason END, n
 FROM analytics_leftout JOIN ema_participant participant ON participant.id = participant_id
 WHERE participant.study_id = %(study)s

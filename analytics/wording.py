@@ -6,6 +6,7 @@ from typing import Any
 from analytics.figures import signed
 
 LEFT_OUT = {
+    "after_lock": "arrived after the study was locked",
     "after_withdrawal": "completed after the participant withdrew",
     "duplicate": "the prompt had an answer already",
     "late": "completed after the prompt expired",

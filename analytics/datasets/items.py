@@ -6,6 +6,7 @@ their own words stays in the database.
 
 from collections.abc import Sequence
 
+from analytics.analysis_rows import FLAGS
 from analytics.datasets import clocks
 from analytics.datasets.columns import (
     CODE,
@@ -84,8 +85,9 @@ def _response_columns(scope: Scope) -> Sequence[Column]:
         instant(scope, "completed", "response.completed_at_corrected", "By the server's clock."),
         word(
             "flags",
-            "array_to_string(response.flags, ' ')",
-            "What to know of the response, separated by spaces; duplicate_prompt is not the first.",
+            FLAGS.replace("r.", "response."),
+            "What to know of the response, separated by spaces; duplicate_prompt is not the first, "
+            "after_lock arrived after the study was locked.",
         ),
         text("questionnaire", "questionnaire.key", "Key of the questionnaire."),
         whole("version", "version.version", "Its version."),
@@ -125,7 +127,7 @@ THEN answer.content ->> 'rt_ms' END"""
 
 def _response_source(scope: Scope) -> Source:
     in_zone = clocks.at("participant.zone", "response.completed_at_corrected")
-    sql = f"""ema_response response
+    sql = f"""ema_response response JOIN ema_study study ON study.id = {scope.study.pk}
 JOIN {scope.people} ON participant.id = response.participant_id
 LEFT JOIN {scope.clock} ON {in_zone}
 JOIN ema_questionnaireversion version ON version.id = response.questionnaire_id

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from django.db.models import Min, QuerySet
 
+from analytics.analysis_rows import FLAGS, OF_STUDY, UNFLAGGED
 from analytics.datasets import clocks
 from analytics.datasets.columns import (
     CODE,
@@ -106,11 +107,12 @@ def _columns(scope: Scope) -> Sequence[Column]:
         ),
         word(
             "flags",
-            "array_to_string(response.flags, ' ')",
+            "response.flags",
             "What to know of the answer, separated by spaces: after_expiry, late_start, "
             "before_due, outside_window, clock_skew, future, clock_jump, backdated, "
             "old_questionnaire, tz_offset_mismatch, from_replaced_device, out_of_range, too_fast, "
-            "released_from_quarantine.",
+            "released_from_quarantine; after_lock: arrived after the study was locked, and is not "
+            "analysed.",
         ),
         *_rating_columns(scope),
         *_app_columns(scope),
@@ -217,17 +219,23 @@ def column_name(key: str) -> str:
 
 ANSWERED = """
 SELECT DISTINCT ON (r.prompt_id) r.prompt_id, r.device_id, r.completed_at_corrected, r.received_at,
-    r.completed_at, r.started_at, r.flags, r.stress, r.craving, r.pain{answers}
-FROM ema_response r JOIN ema_participant p ON p.id = r.participant_id
-WHERE p.study_id = {study} AND r.prompt_id IS NOT NULL AND r.trigger = 'random'
-AND NOT r.flags && ARRAY['duplicate_prompt', 'after_withdrawal']::varchar[]
+    r.completed_at, r.started_at, {flags} AS flags, r.stress, r.craving, r.pain{answers}
+FROM ema_response r {of_study}
+WHERE study.id = {study} AND r.prompt_id IS NOT NULL AND r.trigger = 'random'
+AND {unflagged}
 ORDER BY r.prompt_id, r.received_at, r.id
 """
 
 
 def answered(study: Study, *, with_answers: bool) -> str:
     """The answer that counts of every prompt that has one; all items only where they are shown."""
-    return ANSWERED.format(study=study.pk, answers=", r.answers" if with_answers else "")
+    return ANSWERED.format(
+        flags=FLAGS,
+        of_study=OF_STUDY,
+        study=study.pk,
+        unflagged=UNFLAGGED,
+        answers=", r.answers" if with_answers else "",
+    )
 
 
 def judged(scope: Scope) -> tuple[str, Sequence[object]]:

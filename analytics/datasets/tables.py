@@ -100,6 +100,7 @@ LEFT JOIN (SELECT prompt.participant_id, count(DISTINCT prompt.study_day) AS day
     FROM ({first}) response JOIN ema_prompt prompt ON prompt.id = response.prompt_id
     WHERE prompt.answered_at <= prompt.expires_at
     AND response.stress IS NOT NULL AND response.craving IS NOT NULL
+    AND strpos(response.flags, 'after_lock') = 0
     GROUP BY prompt.participant_id) tally ON tally.participant_id = participant.id"""  # noqa: S608
     return Source(sql, [], CODE)
 

@@ -29,9 +29,10 @@ read_table <- function(name) {
 tables <- lapply(setNames(names(types), names(types)), read_table)
 
 # craving ~ stress_within * arm + stress_between + (1 + stress_within | participant), by REML, of
-# random prompts answered in time with both in range.
+# random prompts answered in time and before the study was locked, with both in range.
 comparison <- function(tables) {
   d <- subset(tables$prompts, status == "answered" & !is.na(stress) & !is.na(craving))
+  d <- d[!grepl("after_lock", d$flags), ]
   people <- tables$participants
   arms <- "arm" %in% names(people)
   if (arms) {

@@ -57,11 +57,13 @@ def table(package: Path, resource: dict[str, Any]) -> Table:
 
 
 def analysed(data: dict[str, Table]) -> dict[str, list[tuple[float, float]]]:
-    """Stress and craving of every participant: random prompts answered in time, both in range."""
+    """Stress and craving of every participant: random prompts answered in time and before the
+    study was locked, both in range."""
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     for row in data["prompts"]:
         both = row["stress"] is not None and row["craving"] is not None
-        if row["status"] == "answered" and both:
+        in_time = row["status"] == "answered" and "after_lock" not in (row["flags"] or "")
+        if in_time and both:
             pairs[row["participant_id"]].append((row["stress"], row["craving"]))
     return pairs
 
