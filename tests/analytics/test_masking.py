@@ -24,14 +24,21 @@ from analytics.datasets.snapshots import request_snapshot
 from analytics.freezing import freeze
 from analytics.plan import Plan
 from analytics.plans import save
-from ema import adverse_events, double_entry, unblinding
+from ema import adverse_events, double_entry, studies, unblinding
 from ema.alerts import acknowledge, find_alerts
 from ema.allocation import mark_randomised_in_error
 from ema.audit import COMMAND, Actor
 from ema.models import Alert, Allocation, DoubleEntry, Prompt, Response, Study
 from ema.urine import today_of
 from tests import trial
-from tests.analytics.answers import START, add_participant, add_prompt, make_trial, make_user
+from tests.analytics.answers import (
+    START,
+    add_participant,
+    add_prompt,
+    make_trial,
+    make_user,
+    respond,
+)
 from tests.analytics.urine import SIGNS, a_test
 from tests.ema.alert_rules import add_rule, an_answer
 
@@ -290,6 +297,17 @@ def test_a_masked_role_fetches_the_same_bytes_whoever_is_in_which_arm(
     told = b"participant.unblinded" in before["/studies/relief/audit/"][2]
     assert told == (role not in ("administrator", "pharmacist"))
     assert seen > {"administrator": 15, "pharmacist": 3, "auditor": 15}.get(role, 60)
+
+
+def test_answers_after_the_lock_tell_nothing_of_arms(study: Study) -> None:
+    studies.lock(study=study, now=timezone.now(), actor=COMMAND, reason="last visit done")
+    for participant in study.participants.filter(code__startswith="P"):
+        respond(add_prompt(participant, 50), 90, 5)
+    estimate_couplings(timezone.now() + timedelta(minutes=1))
+    before, after = in_both_worlds(signed_in(study, "investigator"), study)
+    assert before.keys() == after.keys()
+    assert [address for address in before if before[address] != after[address]] == []
+    assert sum(status == OK for status, _, _ in before.values()) > 60
 
 
 def test_the_closed_role_sees_that_the_arms_were_permuted(study: Study) -> None:
