@@ -10,10 +10,10 @@ from collections.abc import Iterator
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from django.core.cache import cache
 from django.db import connection
 from django.db.models import QuerySet
 
+from analytics import keeping
 from analytics.cremas import Cremas, Tally, report_of
 from analytics.software import software
 from ema.models import Participant, Prompt, Study
@@ -49,10 +49,10 @@ def kept(study: Study, people: QuerySet[Participant], sites: list[str], now: dat
     """The report on these people of a study, of these sites where they are not all of it."""
     depends = json.dumps([study.pk, sites, software()])
     key = f"cremas:{hashlib.sha256(depends.encode()).hexdigest()}"
-    found: Counted | None = cache.get(key)
+    found: Counted | None = keeping.get(key)
     if found is None or not now - KEEP_FOR < found.at <= now:
         found = Counted(count(people.filter(study=study), now), now)
-        cache.set(key, found, KEEP_FOR.total_seconds())
+        keeping.keep(key, found, KEEP_FOR.total_seconds())
     return found
 
 

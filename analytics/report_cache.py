@@ -6,7 +6,7 @@ the code. What an answer that came since would change waits for the next estimat
 the minute; prompts sent or missed meanwhile are counted when the report is made the next time.
 
 After every run of estimates a worker makes the standard reports, so that whoever looks first need
-not wait for one.
+not wait for one. While Valkey is away a report is made whenever somebody looks, and by no worker.
 """
 
 import hashlib
@@ -14,10 +14,10 @@ import json
 import time
 from typing import Any
 
-from django.core.cache import cache
 from django.db import connection
 from django.db.models import Exists, OuterRef
 
+from analytics import keeping
 from analytics import plan as plans
 from analytics.comparison import compare
 from analytics.models import AnalysisPlan, Coupling
@@ -55,7 +55,7 @@ SELECT (SELECT concat_ws('/', count(*), sum(n_pairs), max(estimated_at))
 def kept_report(study: Study, stored: AnalysisPlan | None) -> dict[str, Any]:
     """The report with everybody's slopes, as `compare` makes it; what is exploratory as of now."""
     key = _key(study, stored)
-    report: dict[str, Any] | None = cache.get(key)
+    report: dict[str, Any] | None = keeping.get(key)
     if report is None:
         return _make(key, study, stored)
     is_exploratory, notes = notes_on(stored, study)
@@ -74,7 +74,7 @@ def renew_reports() -> int:
 
 def _renew(study: Study) -> bool:
     key, resting = _key(study, None), f"comparison:{study.pk}:resting"
-    if cache.get(resting) or not cache.add(_begun(key), True, RENEW_AFTER_S):
+    if keeping.get(resting) or not keeping.is_first(_begun(key), RENEW_AFTER_S):
         return False
     began = time.monotonic()
     try:
@@ -82,14 +82,14 @@ def _renew(study: Study) -> bool:
     except ComparisonImpossible:
         return False
     finally:
-        cache.set(resting, True, REST * (time.monotonic() - began))
+        keeping.keep(resting, True, REST * (time.monotonic() - began))
     return True
 
 
 def _make(key: str, study: Study, stored: AnalysisPlan | None) -> dict[str, Any]:
     report = compare(study, stored, participants=True)
-    cache.set(key, report, KEEP_FOR_S)
-    cache.set(_begun(key), True, RENEW_AFTER_S)
+    keeping.keep(key, report, KEEP_FOR_S)
+    keeping.keep(_begun(key), True, RENEW_AFTER_S)
     return report
 
 
