@@ -1,6 +1,8 @@
 """While Valkey is away pages are computed and not kept: whoever looks sees the same."""
 
 import logging
+import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -9,6 +11,7 @@ from django.test import Client
 from django.utils import timezone
 from pytest_django import Settings
 
+from analytics import keeping
 from analytics.coupling import estimate_couplings
 from analytics.report_cache import renew_reports
 from ema import embedded
@@ -73,13 +76,21 @@ def test_pages_open_while_valkey_is_stopped_and_are_kept_when_it_is_back(
         embedded.stop_and_wait(state)
 
 
-def test_a_worker_makes_no_report_that_nobody_would_find(
-    study: Study, settings: Settings, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_worker_makes_no_report_that_nobody_would_find(study: Study, settings: Settings) -> None:
     keep_at(settings, "redis://127.0.0.1:1")
     assert renew_reports() == 0
     keep_at(settings, settings.CELERY_BROKER_URL.replace("redis+socket", "unix"))
     assert renew_reports() == 1
+
+
+def test_a_valkey_that_says_nothing_is_given_up(settings: Settings) -> None:
+    with socket.socket() as mute:
+        mute.bind(("127.0.0.1", 0))
+        mute.listen()
+        keep_at(settings, f"redis://127.0.0.1:{mute.getsockname()[1]}")
+        began = time.monotonic()
+        assert keeping.get("nothing") is None
+        assert time.monotonic() - began < 4
 
 
 def test_signing_in_needs_no_valkey(study: Study, settings: Settings) -> None:
