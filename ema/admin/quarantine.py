@@ -3,10 +3,9 @@
 from typing import Any
 
 from django import forms
-from django.contrib import admin, messages
+from django.contrib import admin
 from django.forms import ModelForm
 from django.http import HttpRequest
-from django.shortcuts import redirect
 from django.utils import timezone
 
 from ema import quarantine
@@ -76,14 +75,6 @@ class QuarantineAdmin(ParticipantRecordAdmin):
 
     def get_readonly_fields(self, request: HttpRequest, obj: Any | None = None) -> list[Any]:
         return [*self.shown, *self.end]
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        """Of two who decide at once, the second is told."""
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except quarantine.QuarantineRefused as error:
-            self.message_user(request, str(error), messages.ERROR)
-            return redirect("admin:ema_quarantine_changelist")
 
     def save_model(
         self, request: HttpRequest, obj: Quarantine, form: ModelForm[Any], change: bool

@@ -2,21 +2,25 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.admin import AdminSite, ModelAdmin
 from django.contrib.auth.decorators import login_required
 from django.contrib.auth.forms import AuthenticationForm
-from django.core.exceptions import FieldDoesNotExist
+from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
 from django.views.decorators.csrf import csrf_protect
 
 from ema import access
+from ema.admin import refusals
 from ema.audit import Actor
 from ema.models.study import Role
 from ema.pages import pages_of
 
 FILTER_LOOKUPS = ("", "__exact", "__in", "__isnull", "__isempty", "__id__exact", "__id__in")
 
+REFUSAL = "fourbeat_refusal"  # of a request: why what it asks for cannot be
 COORDINATORS = frozenset({Role.COORDINATOR.value})
 OPERATORS = access.READERS
 
@@ -59,7 +63,65 @@ def actor(request: HttpRequest) -> Actor:
     return Actor.of(request.user, "admin")
 
 
-class ShownFieldsAdmin(ModelAdmin[Any]):
+class RefusingAdmin(ModelAdmin[Any]):
+    """What a step or the database refuses after a form was found right is said on the form.
+
+    So it goes for whoever is second of two: the form's own checks saw nothing of the first.
+    """
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except refusals.POSSIBLE as error:
+            said = _said_of(error)
+        try:
+            setattr(request, REFUSAL, said)
+            return super().changeform_view(request, *args, **kwargs)
+        except PermissionDenied:  # the form is there no more: what is left is to read
+            return self._say(request, said)
+
+    def delete_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().delete_view(request, *args, **kwargs)
+        except refusals.POSSIBLE as error:
+            return self._say(request, _said_of(error))
+
+    def changelist_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().changelist_view(request, *args, **kwargs)
+        except refusals.POSSIBLE as error:
+            return self._say(request, _said_of(error))
+
+    def _say(self, request: HttpRequest, said: str) -> HttpResponse:
+        self.message_user(request, f"Nothing was changed. {said}", messages.ERROR)
+        return redirect(request.get_full_path())
+
+    def get_form(
+        self, request: HttpRequest, obj: Any | None = None, change: bool = False, **kwargs: Any
+    ) -> Any:
+        form = super().get_form(request, obj, change=change, **kwargs)
+        return _refused(form, getattr(request, REFUSAL)) if hasattr(request, REFUSAL) else form
+
+
+def _said_of(error: Exception) -> str:
+    """Why it was refused; what is no refusal goes on."""
+    if said := refusals.in_words(error):
+        return said
+    raise error
+
+
+def _refused(form: Any, said: str) -> Any:
+    """The same form, which is wrong whatever is in it."""
+
+    class Refused(form):  # type: ignore[misc]
+        def _post_clean(self) -> None:
+            super()._post_clean()
+            self.add_error(None, said)
+
+    return Refused
+
+
+class ShownFieldsAdmin(RefusingAdmin):
     """Addresses filter by what the screen shows and by nothing beyond: no way round to an arm."""
 
     def lookup_allowed(self, lookup: str, value: Any, request: HttpRequest | None = None) -> bool:

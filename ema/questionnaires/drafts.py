@@ -33,7 +33,7 @@ def bring_in(
     wrong = checks.faults(document)
     if wrong:
         raise Refused(wrong)
-    Study.objects.select_for_update().get(pk=study.pk)  # one number is given once
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)  # one number is given once
     key, number = document["key"], document["version"]
     if renumber:
         number = next_version(study, key)
@@ -81,7 +81,7 @@ def _item(version: QuestionnaireVersion, position: int, content: dict[str, Any])
 @transaction.atomic
 def copy(*, version: QuestionnaireVersion, actor: Actor) -> QuestionnaireVersion:
     """A new draft with the same content under the next number; Refused where it is not sound."""
-    study = Study.objects.select_for_update().get(pk=version.questionnaire.study_id)
+    study = Study.objects.select_for_update(no_key=True).get(pk=version.questionnaire.study_id)
     number = next_version(study, version.questionnaire.key)
     document = version.document() | {"version": number}
     wrong = checks.faults(document) if version.items.exists() else []
@@ -93,14 +93,14 @@ def copy(*, version: QuestionnaireVersion, actor: Actor) -> QuestionnaireVersion
 @transaction.atomic
 def start_from_default(*, study: Study, actor: Actor) -> QuestionnaireVersion:
     """A draft of the default questionnaire: version 1, or the next."""
-    Study.objects.select_for_update().get(pk=study.pk)
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     document = default.document(next_version(study, default.KEY))
     return _made(study, document, actor, "questionnaire.added")
 
 
 def save(*, version: QuestionnaireVersion) -> Any:
     """Save a draft without its items; what it was before, None for a new one: it gets a number."""
-    study = Study.objects.select_for_update().get(pk=version.questionnaire.study_id)
+    study = Study.objects.select_for_update(no_key=True).get(pk=version.questionnaire.study_id)
     standing = QuestionnaireVersion.objects.filter(pk=version.pk).first()
     before = standing.document() if standing else None
     if standing is None:
