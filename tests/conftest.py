@@ -15,3 +15,12 @@ settings.load_profile("shared")
 def _own_rate_limits() -> None:
     """Attempts of one test are not held against the next."""
     cache.key_prefix = uuid.uuid4().hex
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long ones first among their like: at the end no worker waits for another's.
+
+    Afterwards pytest-django puts those that empty the database behind those that roll back.
+    """
+    items.sort(key=lambda item: not {"long", "flow"} & {mark.name for mark in item.iter_markers()})

@@ -115,6 +115,7 @@ def chromium(sessions: dict[str, str]) -> Iterator["Browser"]:
         browser.close()
 
 
+@pytest.mark.long
 def test_pages_open_without_complaint_fit_and_can_be_used_by_all(
     live_server: "LiveServer", chromium: "Browser", sessions: dict[str, str]
 ) -> None:

@@ -25,6 +25,8 @@ from tests.trial import allocate, make_questionnaire
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
+AFTER = timedelta(minutes=2)
+"""How long after a prompt its answer is complete."""
 
 
 def make_study(
@@ -69,13 +71,19 @@ def add_participant(study: Study, code: str, arm: str | None = None) -> Particip
 
 def add_prompt(participant: Participant, number: int, phase: str = "baseline") -> Prompt:
     """The number-th prompt of a participant (0, 1, …), four a day, sent when it is due."""
-    at_phase = participant.study.phases.get(key=phase)
+    prompt = _a_prompt(participant, participant.study.phases.get(key=phase), number)
+    prompt.save(force_insert=True)
+    return prompt
+
+
+def _a_prompt(participant: Participant, phase: Phase, number: int) -> Prompt:
     day, ordinal = divmod(number, 4)
     due_at = START + day * DAY + ordinal * timedelta(hours=3)
-    return Prompt.objects.create(
+    return Prompt(
+        id=uuid.uuid4(),
         participant=participant,
-        phase=at_phase,
-        questionnaire=at_phase.questionnaire,
+        phase=phase,
+        questionnaire=phase.questionnaire,
         study_on=due_at.date(),
         study_day=day + 1,
         ordinal=ordinal + 1,
@@ -94,7 +102,7 @@ def respond(
     stress: int | None,
     craving: int | None,
     *,
-    after: timedelta = timedelta(minutes=2),
+    after: timedelta = AFTER,
     flags: Sequence[str] = (),
     trigger: str = "random",
     received_at: datetime | None = None,
@@ -103,29 +111,49 @@ def respond(
     if prompt.answered_at is None:
         prompt.answered_at = completed_at
         prompt.save()
-    return Response.objects.create(
+    response = _a_response(prompt, prompt.participant.devices.get(), stress, craving, completed_at)
+    response.trigger, response.flags = trigger, list(flags)
+    response.received_at = received_at or response.received_at
+    response.save(force_insert=True)
+    return response
+
+
+def _a_response(
+    prompt: Prompt,
+    device: Device,
+    stress: int | None,
+    craving: int | None,
+    completed_at: datetime,
+) -> Response:
+    return Response(
         id=uuid.uuid4(),
         participant=prompt.participant,
-        device=prompt.participant.devices.get(),
+        device=device,
         prompt=prompt,
         questionnaire=prompt.questionnaire,
-        trigger=trigger,
+        trigger="random",
         completed_at=completed_at,
         completed_at_corrected=completed_at,
-        received_at=received_at or timezone.now(),
+        received_at=timezone.now(),
         answers=[],
         stress=stress,
         craving=craving,
-        flags=list(flags),
         content_sha256=b"\0" * 32,
     )
 
 
 def answer(participant: Participant, pairs: Sequence[tuple[int, int]]) -> None:
-    """One answered prompt per (stress, craving), after those there are."""
+    """One answered prompt per (stress, craving), after those there are, in two statements."""
     start = participant.prompts.count()
-    for number, (stress, craving) in enumerate(pairs, start=start):
-        respond(add_prompt(participant, number), stress, craving)
+    phase, device = participant.study.phases.get(key="baseline"), participant.devices.get()
+    prompts = [_a_prompt(participant, phase, start + number) for number in range(len(pairs))]
+    for prompt in prompts:
+        prompt.answered_at = prompt.due_at + AFTER
+    Prompt.objects.bulk_create(prompts)
+    Response.objects.bulk_create(
+        _a_response(prompt, device, stress, craving, prompt.due_at + AFTER)
+        for prompt, (stress, craving) in zip(prompts, pairs, strict=True)
+    )
 
 
 def pairs_drawn(slope: float, n: int, seed: int) -> list[tuple[int, int]]:

@@ -42,7 +42,7 @@ from tests.analytics.answers import (
 from tests.analytics.urine import SIGNS, a_test
 from tests.ema.alert_rules import add_rule, an_answer
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 ALIKE, OK = 4, 200
 Fetched = dict[str, tuple[int, str, bytes]]
