@@ -189,8 +189,7 @@ def permute(study: Study) -> None:
 
 
 def starts(study: Study) -> list[str]:
-    """Pages to start from, every list of the admin, and lookups that would tell of a slot."""
-    slot = Allocation.objects.filter(study=study).order_by("pk")[2].pk
+    """Pages to start from, and every list of the admin."""
     found = ["/admin/", "/studies/", "/studies/relief/comparison/", "/studies/relief/snapshots/"]
     found += [f"/studies/relief/comparison/figures/{n}" for n in ("slopes.svg", "levels.csv")]
     found += ["/studies/relief/ledger/", "/studies/relief/plans/", "/studies/relief/plans/write/"]
@@ -217,18 +216,27 @@ def starts(study: Study) -> list[str]:
     found += [f"/studies/relief/audit/files/{of}.csv" for of in ("events", "changes")]
     week = (timezone.now() + timedelta(weeks=1)).date()
     found += [f"/studies/relief/urine/?on={week}", f"/studies/relief/urine/calendar.csv?on={week}"]
-    for model in admin.site._registry:
-        listed = f"/admin/{model._meta.app_label}/{model._meta.model_name}/"
-        found += [listed, *(f"{listed}?{lookup.format(slot)}" for lookup in LOOKUPS)]
-    return found
+    return found + lists()
+
+
+def lists() -> list[str]:
+    names = (model._meta for model in admin.site._registry)
+    return [f"/admin/{name.app_label}/{name.model_name}/" for name in names]
+
+
+def lookups(study: Study, listed: str) -> list[str]:
+    """What would tell of a slot, asked of a list."""
+    slot = Allocation.objects.filter(study=study).order_by("pk")[2].pk
+    return [f"{listed}?{lookup.format(slot)}" for lookup in LOOKUPS]
 
 
 def everything(client: Client, study: Study) -> Fetched:
     """Every page that links lead to, each list also as its own filters and columns show it.
 
-    A few records of every kind stand for all: their pages are made alike.
+    A few records of every kind stand for all: their pages are made alike. Lists of the admin that
+    open are looked up in; those that are refused are refused before a lookup is read.
     """
-    waiting, fetched, alike = starts(study), Fetched(), Counter[str]()
+    waiting, fetched, alike, listed = starts(study), Fetched(), Counter[str](), lists()
     while waiting:
         address = waiting.pop()
         kind = re.sub(r"/[0-9a-f_-]+/(change|history)/.*", "/one/", address)
@@ -242,6 +250,8 @@ def everything(client: Client, study: Study) -> Fetched:
         fetched[address] = (answer.status_code, answer.headers.get("Location", ""), content)
         found = links(address, content.decode())
         waiting += sorted(link for link in found if follows(address, link))
+        if address in listed and answer.status_code == OK:
+            waiting += lookups(study, address)
     return fetched
 
 
