@@ -1,7 +1,6 @@
 """`python -m screenshots`: take the pictures of docs/images anew, of simulated data alone."""
 
 import argparse
-import shutil
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -9,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from screenshots import demo
+from screenshots.chromium import CHROMIUM
 from screenshots.demo import Demo
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 IMAGES = Path(__file__).parent.parent / "docs" / "images"
 WIDTH = 1280
 LARGEST = 150_000

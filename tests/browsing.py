@@ -1,7 +1,6 @@
 """Opening pages in a real browser: what it complains of, what does not fit, what axe-core finds."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -12,7 +11,6 @@ from django.urls import Resolver404, resolve
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, ConsoleMessage, Page
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 SIZES = {"light": 1280, "dark": 390}
 """Each look at its width in pixels: so both looks and both widths are seen."""
 GRAVE = ("serious", "critical")

@@ -13,10 +13,11 @@ from ema import audit, studies
 from ema.alerts import find_alerts
 from ema.models import Study
 from ema.questionnaires import drafts
+from screenshots.chromium import CHROMIUM
 from tests import trial
 from tests.analytics.answers import START, add_participant, make_trial
 from tests.analytics.urine import allocate_on, give_tests
-from tests.browsing import CHROMIUM, Visitor
+from tests.browsing import Visitor
 from tests.ema.alert_rules import add_rule, an_answer
 
 if TYPE_CHECKING:

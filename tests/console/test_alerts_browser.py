@@ -10,8 +10,9 @@ from django.test import Client
 from django.utils import timezone
 
 from ema import alerts, audit, studies
+from screenshots.chromium import CHROMIUM
 from tests import trial
-from tests.browsing import CHROMIUM, Visitor
+from tests.browsing import Visitor
 from tests.ema.alert_rules import add_rule, an_answer
 
 if TYPE_CHECKING:

@@ -15,8 +15,9 @@ from ema.audit import COMMAND, Actor
 from ema.models import DoubleEntry, Study
 from ema.urine import Entry
 from ema.urine_batch import record_results
+from screenshots.chromium import CHROMIUM
 from tests import trial
-from tests.browsing import CHROMIUM, Visitor
+from tests.browsing import Visitor
 from tests.console.test_adverse_events import HEADACHE
 from tests.console.test_urine import due
 

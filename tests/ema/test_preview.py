@@ -1,7 +1,6 @@
 """The preview in a real browser: branching, languages, what would be sent."""
 
 import json
-import shutil
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ from ema import audit
 from ema.questionnaires import answers as judged
 from ema.questionnaires import drafts
 from ema.questionnaires.default import document
+from screenshots.chromium import CHROMIUM
 from tests import trial
 from tests.ema.test_branching import CASES
 from tests.ema.test_questionnaires import EVERY_KIND
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
     from pytest_django.live_server_helper import LiveServer
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 PASSWORD = "correct horse battery staple"
 
 pytestmark = [
