@@ -177,12 +177,10 @@ def _note(request: HttpRequest, person: Participant, *, may_write: bool) -> None
     if not text or len(text) > LONGEST_NOTE:
         messages.error(request, f"Write a note of 1 to {LONGEST_NOTE} characters.")
         return
-    audit.record(
+    audit.record_about(
+        participant=person,
         actor=actor_of(request),
         action=NOTE,
-        subject=f"participant {person.code}",
-        study=person.study,
-        site=person.site,
         reason=text,
     )
     messages.success(request, "The note is in the participant's timeline.")

@@ -164,12 +164,11 @@ def _write_down(
     after: Any = None,
     reason: str = "",
 ) -> None:
-    audit.record(
+    audit.record_about(
+        participant=event.participant,
         actor=actor,
         action=action,
         subject=subject_of(event),
-        study=event.participant.study,
-        site=event.participant.site,
         before=before,
         after=after,
         reason=reason.strip()[:500],

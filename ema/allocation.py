@@ -185,12 +185,10 @@ def mark_randomised_in_error(
     if not mine.filter(in_error_at=None).update(in_error_at=now, in_error_reason=why):
         raise AllocationRefused(f"{person} is marked as randomised in error already.")
     slot = mine.get()
-    audit.record(
+    audit.record_about(
+        participant=person,
         actor=actor,
         action="participant.randomised_in_error",
-        subject=f"participant {person.code}",
-        study=person.study,
-        site=person.site,
         after={"stratum": slot.stratum, "slot": slot.position, "in_error_at": now.isoformat()},
         reason=why,
     )

@@ -4,7 +4,7 @@ from typing import Any, NamedTuple, Self
 
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 
-from ema.models import AuditEvent, Site, Study
+from ema.models import AuditEvent, Participant, Site, Study
 
 
 class Actor(NamedTuple):
@@ -59,6 +59,29 @@ def record(
         door=actor.door,
         action=action,
         subject=subject,
+        before=before,
+        after=after,
+        reason=reason,
+    )
+
+
+def record_about(
+    *,
+    participant: Participant,
+    actor: Actor,
+    action: str,
+    subject: str = "",
+    before: Any = None,
+    after: Any = None,
+    reason: str = "",
+) -> AuditEvent:
+    """An event of a participant's study and site, about them unless `subject` says more."""
+    return record(
+        actor=actor,
+        action=action,
+        subject=subject or f"participant {participant.code}",
+        study=participant.study,
+        site=participant.site,
         before=before,
         after=after,
         reason=reason,

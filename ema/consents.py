@@ -43,12 +43,10 @@ def record_consent(
             f"Consent of {participant} to version {version} is recorded already: "
             f"on {consent.given_on}."
         )
-    audit.record(
+    audit.record_about(
+        participant=participant,
         actor=actor,
         action="consent.recorded",
-        subject=f"participant {participant.code}",
-        study=participant.study,
-        site=participant.site,
         after={"version": version, "given_on": agreed.given_on.isoformat()},
     )
     return consent

@@ -252,12 +252,11 @@ def _write_down(
     after: Any = None,
     reason: str = "",
 ) -> None:
-    audit.record(
+    audit.record_about(
+        participant=pair.participant,
         actor=actor,
         action=action,
         subject=subject_of(pair),
-        study=pair.participant.study,
-        site=pair.participant.site,
         before=before,
         after=after,
         reason=reason.strip()[:LONGEST_REASON],

@@ -143,12 +143,10 @@ def issue_code(*, participant: Participant, now: datetime, actor: Actor) -> str:
         issued_by_id=actor.user.pk if actor.user else None,
         expires_at=now + CODE_LIFETIME,
     )
-    audit.record(
+    audit.record_about(
+        participant=participant,
         actor=actor,
         action="code.issued",
-        subject=f"participant {participant.code}",
-        study=participant.study,
-        site=participant.site,
     )
     return code
 
@@ -181,12 +179,10 @@ def redeem(
         platform=platform,
     )
     admission = tokens.admit(device, now=now)
-    audit.record(
+    audit.record_about(
+        participant=found.participant,
         actor=audit.PHONE,
         action="device.enrolled",
-        subject=f"participant {found.participant.code}",
-        study=found.participant.study,
-        site=found.participant.site,
         after={"app": app, "app_version": app_version, "platform": platform},
     )
     return admission

@@ -35,12 +35,10 @@ def pause(
     try:
         with transaction.atomic():
             paused = Pause.objects.create(participant=participant, **fields)
-            audit.record(
+            audit.record_about(
+                participant=participant,
                 actor=actor,
                 action="participant.paused",
-                subject=f"participant {participant.code}",
-                study=participant.study,
-                site=participant.site,
                 after={"kind": kind, "begins_at": _iso(begins_at), "ends_at": _iso(ends_at)},
                 reason=reason,
             )
@@ -78,12 +76,10 @@ def resume(*, participant: Participant, now: datetime, actor: Actor) -> None:
         raise PauseRefused(f"Participant {participant.code} is not paused.")
     cancel_paused(now, participant)  # what came due since the planner last looked
     ended.update(ends_at=now)
-    audit.record(
+    audit.record_about(
+        participant=participant,
         actor=actor,
         action="participant.resumed",
-        subject=f"participant {participant.code}",
-        study=participant.study,
-        site=participant.site,
         before={"ends_at": before},
         after={"ends_at": _iso(now)},
     )

@@ -104,12 +104,10 @@ def _change_language(person: Participant, language: str, *, now: datetime, actor
         detail = f"There is no {language!r} in this study. Its languages: {there}."
         raise PreferencesRefused([Fault("/language", detail)])
     Participant.objects.filter(pk=person.pk).update(language=language)
-    audit.record(
+    audit.record_about(
+        participant=person,
         actor=actor,
         action="participant.language_changed",
-        subject=f"participant {person.code}",
-        study=person.study,
-        site=person.site,
         before={"language": before},
         after={"language": language},
     )

@@ -107,12 +107,11 @@ def _resolve(
 ) -> None:
     entry.resolved_at, entry.resolution, entry.response = now, reason.strip(), response
     entry.save(update_fields=["resolved_at", "resolution", "response"])
-    audit.record(
+    audit.record_about(
+        participant=entry.participant,
         actor=actor,
         action=f"quarantine.{end}",
         subject=f"item of {entry.participant.code}",
-        study=entry.participant.study,
-        site=entry.participant.site,
         before={"sha256": bytes(entry.content_sha256).hex()},
         after={"response": str(response.pk)} if response else None,
         reason=reason.strip(),

@@ -79,12 +79,10 @@ def _change(
         effective_on=effective_on,
     )
     Participant.objects.filter(pk=old.pk).update(**wanted)
-    audit.record(
+    audit.record_about(
+        participant=old,
         actor=actor,
         action="participant.schedule_changed",
-        subject=f"participant {old.code}",
-        study=old.study,
-        site=old.site,
         before=before,
         after={**wanted, "effective_on": effective_on.isoformat()},
         reason=reason.strip(),

@@ -221,12 +221,11 @@ def write(*, test: UrineTest, entry: Entry, now: datetime, actor: Actor) -> bool
     test.result, test.collected_on = entry.result, entry.collected_on
     test.recorded_at = now if entry.result else None
     test.save(update_fields=["result", "collected_on", "recorded_at"])
-    audit.record(
+    audit.record_about(
+        participant=test.participant,
         actor=actor,
         action="urine.corrected" if before["result"] else "urine.recorded",
         subject=subject_of(test),
-        study=test.participant.study,
-        site=test.participant.site,
         before=before,
         after=_said(test),
         reason=entry.reason.strip(),

@@ -25,12 +25,10 @@ def record_visit(
             visit = Visit.objects.create(
                 participant=participant, key=key, on_date=on_date, recorded_at=now
             )
-            audit.record(
+            audit.record_about(
+                participant=participant,
                 actor=actor,
                 action="visit.recorded",
-                subject=f"participant {participant.code}",
-                study=participant.study,
-                site=participant.site,
                 after={"key": key, "on_date": on_date.isoformat()},
             )
     except IntegrityError as error:
@@ -52,12 +50,10 @@ def correct_visit(
     old = Visit.objects.select_for_update(of=("self",)).get(pk=visit.pk)
     refuse_wrong_correction(visit=old, on_date=on_date, now=now, reason=reason)
     Visit.objects.filter(pk=old.pk).update(on_date=on_date, recorded_at=now)
-    audit.record(
+    audit.record_about(
+        participant=old.participant,
         actor=actor,
         action="visit.corrected",
-        subject=f"participant {old.participant.code}",
-        study=old.participant.study,
-        site=old.participant.site,
         before={"key": old.key, "on_date": old.on_date.isoformat()},
         after={"key": old.key, "on_date": on_date.isoformat()},
         reason=reason.strip(),

@@ -31,12 +31,10 @@ def withdraw(
     after = _said(person)
     if after != before:
         person.save(update_fields=["withdrawn_at", "withdrawal_reason", "keep_data"])
-        audit.record(
+        audit.record_about(
+            participant=person,
             actor=actor,
             action="participant.withdrawn",
-            subject=f"participant {person.code}",
-            study=person.study,
-            site=person.site,
             before=before if before["withdrawn_at"] else None,
             after=after,
             reason=reason,

@@ -28,12 +28,10 @@ def record_relaxed(days: Iterable[RelaxedDay]) -> None:
     by_participant = {participant_id: list(own) for participant_id, own in grouped}
     people = Participant.objects.filter(pk__in=by_participant).select_related("study", "site")
     for participant in people.order_by("pk"):
-        audit.record(
+        audit.record_about(
+            participant=participant,
             actor=audit.SYSTEM,
             action="prompts.gap_relaxed",
-            subject=f"participant {participant.code}",
-            study=participant.study,
-            site=participant.site,
             after=[_content(day) for day in by_participant[participant.pk]],
             reason="The windows of these days are too short for the phase's minimum gap.",
         )

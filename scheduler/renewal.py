@@ -108,12 +108,10 @@ def _supersede(participant: int, first_on: date, now: datetime, actor: Actor) ->
         cancelled_at=Coalesce(F("cancelled_at"), now), cancel_reason=CancelReason.SUPERSEDED
     )
     someone = Participant.objects.select_related("study", "site").get(pk=participant)
-    audit.record(
+    audit.record_about(
+        participant=someone,
         actor=actor,
         action="prompts.zones_renewed",
-        subject=f"participant {someone.code}",
-        study=someone.study,
-        site=someone.site,
         after={"from": first_on.isoformat(), "prompts": count, "tzdata": TZDATA_VERSION},
     )
     return count
