@@ -5,6 +5,8 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
 from drf_spectacular.generators import SchemaGenerator
 
 from ema.pages import answer_page
@@ -53,10 +55,15 @@ NEEDS = {
 
 def reference(request: HttpRequest) -> HttpResponse:
     """The page at /api/v1/docs/."""
-    return answer_page(request, "ema/reference.html", "The API, door by door", doors=doors())
+    return answer_page(request, "ema/reference.html", "The API, door by door", doors=listing())
 
 
 @cache
+def listing() -> SafeString:
+    """What is told of all doors: the same for everybody, for as long as the process runs."""
+    return render_to_string("ema/reference_doors.html", {"doors": doors()})
+
+
 def doors() -> list[Door]:
     """Every door of the published schema, those of phones first."""
     schema = SchemaGenerator().get_schema(public=True)  # type: ignore[no-untyped-call]
