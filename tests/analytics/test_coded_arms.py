@@ -25,7 +25,7 @@ from tests import trial
 from tests.analytics.answers import START, add_participant, make_trial
 from tests.analytics.test_masking import everything, make_urine_tests, signed_in
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 
 def coded_trial() -> Study:
