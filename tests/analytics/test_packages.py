@@ -24,6 +24,7 @@ from analytics.whole_comparison import compare_whole
 from ema.audit import COMMAND
 from ema.models import Participant, Prompt, Study, UrineTest
 from tests.analytics.answers import START, add_participant, add_prompt, answer, make_trial, respond
+from tests.analytics.test_after_lock import lock_and_answer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 NAMES = [table.name for table in TABLES]
@@ -176,15 +177,29 @@ def test_read_r_loads_all_tables_and_fits_the_comparison_again(tmp_path: Path) -
     for name in NAMES:
         with (package / f"data/{name}.csv").open(newline="") as file:
             assert f"{name}: {len(list(csv.DictReader(file)))} rows" in done.stderr
-    head, *rows = [line.split(",") for line in done.stdout.splitlines()]
-    assert head == ["", *SHOWN]
-    fitted = {term.replace("arm", ""): [float(cell) for cell in row] for term, *row in rows}
-    for term, told in the_terms(study).items():
-        assert fitted[term] == pytest.approx([*told.values()], rel=1e-4, abs=1e-6)
+    compare_with(the_terms(study), done.stdout)
     shown = 'source("read.R"); t <- tables; cat(class(t$prompts$scheduled_at_utc)[1], attr('
     shown += 't$prompts$scheduled_at_utc, "tzone"), class(t$urine$due_on), t$participants[1, 1])'
     said = run(["Rscript", "-e", shown], package).stdout
     assert said == "POSIXct UTC Date =1+1"
+
+
+def compare_with(told: dict[str, dict[str, float]], by_r: str) -> None:
+    head, *rows = [line.split(",") for line in by_r.splitlines()]
+    assert head == ["", *SHOWN]
+    fitted = {term.replace("arm", ""): [float(cell) for cell in row] for term, *row in rows}
+    for term, numbers in told.items():
+        assert fitted[term] == pytest.approx([*numbers.values()], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.skipif(not LME4, reason="R with lme4 is not here: apt-get install r-cran-lme4")
+def test_read_r_leaves_out_what_arrived_after_the_lock(tmp_path: Path) -> None:
+    study = a_study()
+    told = the_terms(study)
+    lock_and_answer(study)
+    package = shutil.copytree(built(study, "unmasked"), tmp_path / "download")
+    assert "after_lock" in (package / "data/prompts.csv").read_text()
+    compare_with(told, run(["Rscript", "read.R"], package).stdout)
 
 
 def test_the_script_of_a_masked_package_fits_the_coupling_alone() -> None:
