@@ -4,11 +4,18 @@ import signal
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from django.db import connection
+from django.utils import timezone
+from pytest_django import Settings
 
+from analytics.datasets.building import build_snapshot
 from analytics.datasets.giving_way import EVERY_S, giving_way
+from analytics.datasets.snapshots import request_snapshot
+from ema.audit import COMMAND
+from tests.analytics.answers import make_trial
 
 
 @pytest.fixture(autouse=True)
@@ -46,6 +53,17 @@ def test_the_database_is_read_through_alarms() -> None:
             read = sum(len(bytes(row).split()) for row in rows)
         cursor.execute("SELECT pg_sleep(0.05)")
     assert read == 200_000
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_build_gives_way_while_it_writes(settings: Settings, tmp_path: Path) -> None:
+    settings.SNAPSHOT_DIR = tmp_path
+    snapshot = request_snapshot(make_trial(), COMMAND, "masked", timezone.now())
+    heard = []
+    build_snapshot(snapshot, lambda *_: heard.append(state()[1]))
+    assert heard
+    assert heard == [pytest.approx(EVERY_S)] * len(heard)
+    assert state() == (signal.SIG_DFL, 0.0)
 
 
 def test_a_thread_sets_no_alarm() -> None:
