@@ -8,8 +8,6 @@ LARGEST = 10_000_000  # stored units; sums of squares of 90,000 such answers sti
 OF_STUDY = """JOIN ema_participant owner ON owner.id = r.participant_id
     JOIN ema_study study ON study.id = owner.study_id"""
 AFTER_LOCK = "coalesce(r.received_at > study.locked_at, false)"
-SAID = f"CASE WHEN {AFTER_LOCK} THEN '{{after_lock}}'::varchar[] END"
-FLAGS = f"array_to_string(r.flags || {SAID}, ' ')"  # what a reader of tables is told
 IN_TIME = "r.completed_at_corrected <= p.expires_at"
 # What a response is left out for before its ratings are looked at.
 BECAUSE = f"""
@@ -26,3 +24,11 @@ ANALYSIS_ROW = (
     f"r.trigger = 'random' AND {IN_TIME} AND {UNFLAGGED} AND {COMPLETE} AND {SUMMABLE} "
     f"AND NOT {AFTER_LOCK}"
 )
+
+
+def flags_of(response: str) -> str:
+    """What a reader of tables is told of the response of that name, beside its `study`."""
+    late = (
+        f"CASE WHEN {response}.received_at > study.locked_at THEN '{{after_lock}}'::varchar[] END"
+    )
+    return f"array_to_string({response}.flags || {late}, ' ')"

@@ -6,7 +6,7 @@ their own words stays in the database.
 
 from collections.abc import Sequence
 
-from analytics.analysis_rows import FLAGS
+from analytics.analysis_rows import flags_of
 from analytics.datasets import clocks
 from analytics.datasets.columns import (
     CODE,
@@ -85,7 +85,7 @@ def _response_columns(scope: Scope) -> Sequence[Column]:
         instant(scope, "completed", "response.completed_at_corrected", "By the server's clock."),
         word(
             "flags",
-            FLAGS.replace("r.", "response."),
+            flags_of("response"),
             "What to know of the response, separated by spaces; duplicate_prompt is not the first, "
             "after_lock arrived after the study was locked.",
         ),

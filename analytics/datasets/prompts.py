@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from django.db.models import Min, QuerySet
 
-from analytics.analysis_rows import FLAGS, OF_STUDY, UNFLAGGED
+from analytics.analysis_rows import OF_STUDY, UNFLAGGED, flags_of
 from analytics.datasets import clocks
 from analytics.datasets.columns import (
     CODE,
@@ -230,7 +230,7 @@ ORDER BY r.prompt_id, r.received_at, r.id
 def answered(study: Study, *, with_answers: bool) -> str:
     """The answer that counts of every prompt that has one; all items only where they are shown."""
     return ANSWERED.format(
-        flags=FLAGS,
+        flags=flags_of("r"),
         of_study=OF_STUDY,
         study=study.pk,
         unflagged=UNFLAGGED,
