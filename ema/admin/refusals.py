@@ -18,8 +18,16 @@ from ema.urine import UrineRefused
 from ema.visits import VisitRefused
 
 OF_STEPS = (
-    *(ChangeRefused, EnrolmentRefused, NotReady, PauseRefused, QuarantineRefused, Refused),
-    *(RoleRefused, RuleRefused, UrineRefused, VisitRefused),
+    ChangeRefused,
+    EnrolmentRefused,
+    NotReady,
+    PauseRefused,
+    QuarantineRefused,
+    Refused,
+    RoleRefused,
+    RuleRefused,
+    UrineRefused,
+    VisitRefused,
 )
 POSSIBLE = (*OF_STEPS, Error)
 BELONGS = "Something else that belongs to it has come or gone meanwhile."
