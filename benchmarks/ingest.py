@@ -74,7 +74,7 @@ def measure(quick: bool) -> Iterator[Figure]:
     """Rates, latencies and CPU by size of the request and by how many come at once."""
     repeats, cases = (2, QUICK_CASES) if quick else (5, CASES)
     with empty_database(), ExitStack() as undo:
-        site = set_up(undo, participants=60 if quick else 240)
+        site = set_up(undo, participants=60 if quick else 270)
         _through_the_door(site, Case(50, 4, 16), Measured())  # every worker has seen the study
         analyze()  # as a server that runs for longer than a minute does by itself
         for case in cases:
