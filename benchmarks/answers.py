@@ -16,7 +16,7 @@ from ema.models import Prompt
 from ema.responses import COLUMNS
 
 LOCAL = ZoneInfo(ZONE)
-ARGUMENTS = ("sent", "prompts", "participant", "device", "now")  # of INSERT, in order
+NONE = "{}"  # of the batch answers a prompt that another of it answers
 HEAD = (
     "POST /api/v1/me/submissions:batch HTTP/1.1\r\n"
     "Host: 127.0.0.1\r\n"
@@ -40,21 +40,14 @@ class Batch:
         return HEAD.format(token=self.phone.token, length=len(body)).encode() + body
 
     def arguments(self, questionnaire: int) -> list[Any]:
-        """The arguments of `ema.responses.INSERT` for the same answers."""
+        """The arguments of `ema.responses.INSERT` for the same answers, as texts."""
         prompts, participant, device, sent = self.staged(questionnaire)
-        known = {
-            "prompts": prompts,
-            "participant": participant,
-            "device": device,
-            "sent": sent,
-            "now": datetime.now(UTC),
-        }
-        return [known[name] for name in ARGUMENTS]
+        return [sent, prompts, NONE, participant, device, datetime.now(UTC)]
 
     def staged(self, questionnaire: int) -> tuple[str, int, int, str]:
         """What the arguments are made of: prompts, participant, device, rows as JSON."""
         rows = msgspec.json.encode([_row(item, questionnaire) for item in self.items])
-        prompts = prepared.array(item["prompt_id"] for item in self.items)
+        prompts = prepared.array(item["prompt_id"] for item in self.items).decode()
         device = self.phone.device
         return prompts, device.participant_id, device.pk, rows.decode()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 
 from benchmarks import STATE_DIR
-from benchmarks.answers import ARGUMENTS, Batch
+from benchmarks.answers import NONE, Batch
 from ema.embedded_servers import DATABASE_NAME, DATABASE_PORT, Addresses, program_in_wheel
 from ema.responses import INSERT
 from ema.settings import PLANS
@@ -33,9 +33,10 @@ def insert_all(batches: Sequence[Batch], questionnaire: int) -> list[float]:
     ready = [batch.arguments(questionnaire) for batch in batches]
     took = []
     with psycopg.connect(ADDRESSES.database_url, autocommit=True, options=PLANS) as connection:
+        cursor = psycopg.RawCursor(connection)
         for arguments in ready:
             began = time.perf_counter()
-            stored = connection.execute(INSERT, arguments, prepare=True, binary=True).fetchall()
+            [(stored,)] = cursor.execute(INSERT, arguments, prepare=True).fetchall()
             took.append(time.perf_counter() - began)
             if not stored:
                 raise RuntimeError("The limit did not store what it was given.")
@@ -67,10 +68,17 @@ def _stage(batches: Sequence[Batch], questionnaire: int) -> None:
 
 def _from_table(statement: str) -> str:
     """The statement with each argument read from the batch whose turn it is."""
-    for name in ARGUMENTS:
-        read = f"(SELECT {name} FROM bench_batch WHERE id = :batch)"  # noqa: S608
-        told = {"now": "now()", "prompts": f"{read}::uuid[]"}.get(name, read)
-        statement = statement.replace("%s", told, 1)
+    read = "(SELECT {} FROM bench_batch WHERE id = :batch)"
+    told = {
+        "$1": read.format("sent"),
+        "$2": read.format("prompts") + "::uuid[]",
+        "$3": f"'{NONE}'::uuid[]",
+        "$4": read.format("participant"),
+        "$5": read.format("device"),
+        "$6": "now()",
+    }
+    for argument, value in told.items():
+        statement = statement.replace(argument, value)
     return statement
 
 

@@ -1,11 +1,11 @@
 """The only way to a record: every read asks here what this person or phone may see."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
-from typing import NamedTuple
 from uuid import UUID
 
+import msgspec
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.db.models import Q, QuerySet
 
@@ -227,22 +227,7 @@ def _own_trail(user: User) -> Q:
     return (Q(study__in=whole) | Q(site__in=sites)) & (Q(is_closed=False) | closed)
 
 
-class Uploader(NamedTuple):
-    """The phone that uploads, as far as storing what it sends needs it."""
-
-    device_id: int
-    participant_id: int
-    study_id: int
-    withdrawn_at: datetime | None
-    replaced_at: datetime | None
-
-    @classmethod
-    def of(cls, device: Device) -> "Uploader":
-        owner = device.participant
-        return cls(device.pk, owner.pk, owner.study_id, owner.withdrawn_at, device.replaced_at)
-
-
-class Signal(NamedTuple):
+class Signal(msgspec.Struct, frozen=True, array_like=True):
     """A prompt, as far as judging an answer to it needs it. None of this changes once planned."""
 
     due_at: datetime
@@ -250,55 +235,66 @@ class Signal(NamedTuple):
     questionnaire_id: int
 
 
+class Uploader(msgspec.Struct, frozen=True, array_like=True):
+    """The phone that uploads, as far as storing what it sends needs it.
+
+    `signals` are those of the prompts it says it answers that are its participant's.
+    """
+
+    device_id: int
+    participant_id: int
+    study_id: int
+    withdrawn_at: datetime | None
+    replaced_at: datetime | None
+    signals: dict[UUID, Signal]
+
+
+# The phone and its prompts at once: a statement less for every upload.
 UPLOADER = """
-SELECT device.id, participant.id, participant.study_id, participant.withdrawn_at, device.replaced_at
+SELECT json_build_array(
+    device.id, participant.id, participant.study_id, participant.withdrawn_at, device.replaced_at,
+    (
+        SELECT coalesce(
+            json_object_agg(id, json_build_array(due_at, expires_at, questionnaire_id)), '{}'
+        ) FROM ema_prompt WHERE id = ANY($3) AND participant_id = participant.id
+    )
+)
 FROM ema_device device JOIN ema_participant participant ON participant.id = device.participant_id
-WHERE device.access_hash = %s AND device.access_expires_at > %s AND device.revoked_at IS NULL
+WHERE device.access_hash = $1 AND device.access_expires_at > $2 AND device.revoked_at IS NULL
 """
-SIGNALS = """
-SELECT id, due_at, expires_at, questionnaire_id FROM ema_prompt
-WHERE id = ANY(%s) AND participant_id = %s
+_uploader = msgspec.json.Decoder(Uploader)
+
+
+def uploader(*, access_hash: str, now: datetime, asked: Iterable[UUID] = ()) -> Uploader | None:
+    """Whose token this is, with the prompts named; also a phone that was replaced, which may hold
+    answers."""
+    found = prepared.first_value(UPLOADER, access_hash, now, prepared.array(asked))
+    return _uploader.decode(found) if found else None
+
+
+def uploader_of(device: Device, asked: Sequence[UUID]) -> Uploader:
+    """The same of a phone that is known, for what was kept of it."""
+    owner = device.participant
+    named = ("pk", "due_at", "expires_at", "questionnaire_id")
+    prompts = prompts_of(device).filter(pk__in=asked).values_list(*named)
+    signals = {key: Signal(*rest) for key, *rest in prompts}
+    whose = (device.pk, owner.pk, owner.study_id)
+    return Uploader(*whose, owner.withdrawn_at, device.replaced_at, signals)
+
+
+CONTENTS = """
+SELECT json_object_agg(id, encode(content_sha256, 'hex')) FROM ema_response
+WHERE id = ANY($1) AND participant_id = $2
 """
-# Both at once: a statement less for every upload. A phone whose prompts are unknown has one row.
-BOTH = f"""
-SELECT uploader.*, prompt.id, prompt.due_at, prompt.expires_at, prompt.questionnaire_id
-FROM ({UPLOADER}) uploader (device_id, participant_id, study_id, withdrawn_at, replaced_at)
-LEFT JOIN ema_prompt prompt
-    ON prompt.id = ANY(%s) AND prompt.participant_id = uploader.participant_id
-"""  # noqa: S608 - of constants
-PHONE = len(Uploader._fields)
+_contents = msgspec.json.Decoder(dict[UUID, str])
 
 
-def uploader(*, access_hash: str, now: datetime) -> Uploader | None:
-    """Whose token this is; also a phone that was replaced, which may hold answers."""
-    found = prepared.first_rows(UPLOADER, [access_hash, now])
-    return Uploader(*found[0]) if found else None
-
-
-def uploader_with_signals(
-    *, access_hash: str, now: datetime, asked: Sequence[UUID]
-) -> tuple[Uploader, dict[UUID, Signal]] | None:
-    """Whose token this is, and those of the prompts named that are this participant's."""
-    found = prepared.first_rows(BOTH, [access_hash, now, prepared.array(asked)])
-    if not found:
-        return None
-    prompts = (row[PHONE:] for row in found if row[PHONE])
-    return Uploader(*found[0][:PHONE]), {key: Signal(*rest) for key, *rest in prompts}
-
-
-def signals_of(phone: Uploader, asked: Sequence[UUID]) -> dict[UUID, Signal]:
-    """Those of the prompts named that are this phone's participant's."""
-    found = prepared.rows(SIGNALS, [prepared.array(asked), phone.participant_id]) if asked else []
-    return {key: Signal(*rest) for key, *rest in found}
-
-
-CONTENTS = "SELECT id, content_sha256 FROM ema_response WHERE id = ANY(%s) AND participant_id = %s"
-
-
-def contents_of(phone: Uploader, ids: Sequence[UUID]) -> dict[UUID, bytes]:
+def contents_of(phone: Uploader, ids: Collection[UUID]) -> dict[UUID, str]:
     """Hashes of this participant's stored responses; another's id stays unknown here."""
-    found = prepared.rows(CONTENTS, [prepared.array(ids), phone.participant_id]) if ids else []
-    return {key: bytes(digest) for key, digest in found}
+    if not ids:
+        return {}
+    found = prepared.value(CONTENTS, prepared.array(ids), phone.participant_id)
+    return _contents.decode(found) if found else {}
 
 
 def prompts_of(device: Device) -> PromptQuerySet:

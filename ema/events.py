@@ -57,15 +57,15 @@ def _row(event: Event, offset: timedelta, now: datetime) -> Row:
 
 RECORD = """
 WITH sent AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%s::json) AS sent (
+    SELECT * FROM json_to_recordset($1::json) AS sent (
         id uuid, prompt_id uuid, kind text, detail text, at timestamptz, seq bigint
     )
 ), mine AS MATERIALIZED (
-    SELECT id FROM ema_prompt WHERE id = ANY(%s) AND participant_id = %s
+    SELECT id FROM ema_prompt WHERE id = ANY($2) AND participant_id = $3
     ORDER BY id FOR NO KEY UPDATE
 ), new AS (
     INSERT INTO ema_phoneevent (id, device_id, prompt_id, kind, detail, at, seq, received_at)
-    SELECT id, %s, prompt_id, kind, detail, at, seq, %s FROM sent
+    SELECT id, $4, prompt_id, kind, detail, at, seq, $5 FROM sent
     WHERE prompt_id IS NULL OR prompt_id IN (SELECT id FROM mine)
     ORDER BY id ON CONFLICT (id) DO NOTHING RETURNING id, prompt_id, kind, at
 ), firsts AS (
@@ -78,9 +78,9 @@ WITH sent AS MATERIALIZED (
         armed_at = least(ema_prompt.armed_at, firsts.armed_at),
         shown_at = least(ema_prompt.shown_at, firsts.shown_at),
         opened_at = least(ema_prompt.opened_at, firsts.opened_at)
-    FROM firsts WHERE ema_prompt.id = ANY(%s) AND ema_prompt.id = firsts.prompt_id
+    FROM firsts WHERE ema_prompt.id = ANY($2) AND ema_prompt.id = firsts.prompt_id
 )
-SELECT id FROM new
+SELECT json_agg(id) FROM new
 """  # least() ignores nulls: the earliest report stands
 
 
@@ -88,20 +88,19 @@ def _insert(phone: Uploader, rows: list[Row], now: datetime) -> set[uuid.UUID]:
     """Insert in id order, of one's own prompts only; the ids that were new."""
     if not rows:
         return set()
-    sent = msgspec.json.encode(rows).decode()
     asked = prepared.array(row.prompt_id for row in rows if row.prompt_id)
-    whose = [phone.participant_id, phone.device_id]
-    stored = prepared.rows(RECORD, [sent, asked, *whose, now, asked])
-    return {each for (each,) in stored}
+    whose = phone.participant_id, phone.device_id
+    return prepared.ids(prepared.value(RECORD, msgspec.json.encode(rows), asked, *whose, now))
 
 
-KNOWN = "SELECT id FROM ema_phoneevent WHERE device_id = %s AND id = ANY(%s)"
+KNOWN = "SELECT json_agg(id) FROM ema_phoneevent WHERE device_id = $1 AND id = ANY($2)"
 
 
 def _known(phone: Uploader, ids: Collection[uuid.UUID]) -> set[uuid.UUID]:
     """Those that this phone had reported before."""
-    found = prepared.rows(KNOWN, [phone.device_id, prepared.array(ids)]) if ids else []
-    return {each for (each,) in found}
+    if not ids:
+        return set()
+    return prepared.ids(prepared.value(KNOWN, phone.device_id, prepared.array(ids)))
 
 
 def _follow(phone: Uploader, fresh: list[Row], now: datetime) -> None:

@@ -13,25 +13,33 @@ SKEW_TOLERATED = timedelta(minutes=2)
 FASTEST = timedelta(milliseconds=200)  # an item
 FUTURE_TOLERATED = timedelta(minutes=1)
 LARGEST = 2**31 - 1
+NUMBERS = (int, float)  # and not bool, which is an int of sorts
 LONGEST_MS = 10**14  # three thousand years: beyond them there is nothing to tell apart
 
 
-@dataclass(frozen=True)
-class Scale:
+class Scale(NamedTuple):
     """How an item with an analysis role becomes an integer: 30.4 with one decimal is 304."""
 
     role: str
-    minimum: int | None
-    maximum: int | None
-    decimals: int
+    lowest: float
+    highest: float
+    unit: int
 
-    def holds(self, value: Any) -> bool:
-        """Whether this is a number within the range, and not beyond what is stored."""
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        below = self.minimum is not None and value < self.minimum
-        above = self.maximum is not None and value > self.maximum
-        return not (below or above or abs(value) * 10**self.decimals > LARGEST)
+    @classmethod
+    def of(cls, role: str, minimum: int | None, maximum: int | None, decimals: int) -> "Scale":
+        """The item's own bounds, within what is stored."""
+        unit = 10**decimals
+        most = LARGEST / unit
+        lowest = -most if minimum is None else max(minimum, -most)
+        highest = most if maximum is None else min(maximum, most)
+        return cls(role, lowest, highest, unit)
+
+    def units(self, value: Any) -> int | None:
+        """The value in its decimals; None where it is not a number within the bounds."""
+        if type(value) not in NUMBERS or not self.lowest <= value <= self.highest:
+            return None
+        units: int = round(value * self.unit)
+        return units
 
 
 @dataclass(frozen=True)
@@ -65,6 +73,19 @@ def late_by(sent: Submission, client: Client) -> timedelta:
     return timedelta(milliseconds=max(-LONGEST_MS, min(stated_ms - waited_ms, LONGEST_MS)))
 
 
+class Upload(NamedTuple):
+    """What is the same for all of a batch: who sends it, and how far its clock is behind."""
+
+    phone: Uploader
+    client: Client
+    clock_offset: timedelta
+    now: datetime
+
+    @classmethod
+    def of(cls, phone: Uploader, client: Client, now: datetime) -> "Upload":
+        return cls(phone, client, now - client.sent_at if client.sent_at else timedelta(0), now)
+
+
 class Judged(NamedTuple):
     """What is said of a submission: its flags, in a fixed order, and its analysed values.
 
@@ -76,74 +97,86 @@ class Judged(NamedTuple):
 
 
 def judge(
-    sent: Submission,
-    *,
-    at: datetime,
-    form: Form,
-    signal: Signal | None,
-    phone: Uploader,
-    client: Client,
-    clock_offset: timedelta,
-    now: datetime,
+    sent: Submission, *, at: datetime, form: Form, signal: Signal | None, upload: Upload
 ) -> Judged:
     """Everything a reader of the data should know about a submission completed `at`, corrected.
 
     Whether it is the first answer to its prompt is for the database to say. Flags are named by
     their texts here: a member of an enumeration takes three times as long to look up.
     """
-    values, out_of_range = _values_of(sent, form)
-    asked = sent.trigger == "random"
-    late = late_by(sent, client)
-    flags = [
-        *_by_signal(sent, at, form, signal if asked else None, clock_offset),
-        ("clock_skew", abs(clock_offset) > SKEW_TOLERATED),
-        ("future", at > now + FUTURE_TOLERATED),
-        ("clock_jump", abs(late) > SKEW_TOLERATED),
-        ("backdated", late > SKEW_TOLERATED),
-        ("unknown_prompt", asked and signal is None),
-        ("tz_offset_mismatch", _offset_mismatch(sent)),
-        ("after_withdrawal", phone.withdrawn_at is not None and at > phone.withdrawn_at),
-        ("from_replaced_device", phone.replaced_at is not None),
-        ("out_of_range", out_of_range),
-        ("too_fast", _is_too_fast(sent)),
-    ]
-    return Judged([flag for flag, holds in flags if holds], values)
+    flags: list[str] = []
+    if sent.trigger == "random":
+        _by_signal(flags, sent, at, form, signal, upload)
+    _by_clock(flags, sent, at, upload)
+    withdrawn_at = upload.phone.withdrawn_at
+    if withdrawn_at is not None and at > withdrawn_at:
+        flags.append("after_withdrawal")
+    if upload.phone.replaced_at is not None:
+        flags.append("from_replaced_device")
+    return Judged(flags, _by_answers(flags, sent, form))
 
 
 def _by_signal(
-    sent: Submission, at: datetime, form: Form, signal: Signal | None, clock_offset: timedelta
-) -> list[tuple[str, bool]]:
-    """What is said of an answer because of the prompt that asked for it."""
+    flags: list[str],
+    sent: Submission,
+    at: datetime,
+    form: Form,
+    signal: Signal | None,
+    upload: Upload,
+) -> None:
+    """Because of the prompt that asked for it."""
     if signal is None:
-        return []
-    is_late = at > signal.expires_at
-    began = sent.started_at
-    began_late = is_late and began and corrected(began, clock_offset) > signal.expires_at
-    return [
-        ("after_expiry", is_late),
-        ("late_start", bool(began_late)),
-        ("before_due", at < signal.due_at),
-        ("old_questionnaire", form.id != signal.questionnaire_id),
-    ]
+        flags.append("unknown_prompt")
+        return
+    if at > signal.expires_at:
+        flags.append("after_expiry")
+        began = sent.started_at
+        if began is not None and corrected(began, upload.clock_offset) > signal.expires_at:
+            flags.append("late_start")
+    if at < signal.due_at:
+        flags.append("before_due")
+    if form.id != signal.questionnaire_id:
+        flags.append("old_questionnaire")
 
 
-def _values_of(sent: Submission, form: Form) -> tuple[dict[str, int], bool]:
-    """Values by analysis role, and whether any was out of its range (and so is not among them)."""
-    values, out_of_range = {}, False
+def _by_clock(flags: list[str], sent: Submission, at: datetime, upload: Upload) -> None:
+    """Because of the phone's clock and zone."""
+    if abs(upload.clock_offset) > SKEW_TOLERATED:
+        flags.append("clock_skew")
+    if at > upload.now + FUTURE_TOLERATED:
+        flags.append("future")
+    late = late_by(sent, upload.client)
+    if abs(late) > SKEW_TOLERATED:
+        flags.append("clock_jump")
+    if late > SKEW_TOLERATED:
+        flags.append("backdated")
+    if sent.tz and _offset_mismatch(sent):
+        flags.append("tz_offset_mismatch")
+
+
+def _by_answers(flags: list[str], sent: Submission, form: Form) -> dict[str, int]:
+    """Because of what was answered; gives the values by analysis role that are in range."""
+    values: dict[str, int] = {}
+    answered, out_of_range = 0, False
     for answer in sent.answers:
-        scale = form.scales.get(answer.item)
-        if scale is None or answer.value is None:
+        if answer.value is None:
             continue
-        if scale.holds(answer.value):
-            values[scale.role] = round(answer.value * 10**scale.decimals)
-        else:
+        answered += 1
+        if (scale := form.scales.get(answer.item)) is None:
+            continue
+        if (units := scale.units(answer.value)) is None:
             out_of_range = True
-    return values, out_of_range
+        else:
+            values[scale.role] = units
+    if out_of_range:
+        flags.append("out_of_range")
+    if _is_too_fast(sent, answered):
+        flags.append("too_fast")
+    return values
 
 
-def _is_too_fast(sent: Submission) -> bool:
+def _is_too_fast(sent: Submission, answered: int) -> bool:
     """Whether nobody can have read what was answered, by the clock or else by reaction times."""
-    answered = sum(answer.value is not None for answer in sent.answers)
     if sent.started_at is not None:
         return sent.completed_at - sent.started_at < answered * FASTEST
     times = [answer.rt_ms for answer in sent.answers if answer.value is not None]
@@ -162,8 +195,6 @@ def _zone(name: str) -> ZoneInfo | None:
 
 def _offset_mismatch(sent: Submission) -> bool:
     """Whether the stated UTC offset is not the stated zone's (or the zone is unknown)."""
-    if not sent.tz:
-        return False
     zone = _zone(sent.tz)
     if zone is None or sent.utc_offset_min is None:
         return zone is None

@@ -11,7 +11,6 @@ import msgspec
 from django.db import transaction
 
 from ema import access, audit, hard_lock, responses
-from ema.access import Uploader
 from ema.audit import Actor
 from ema.models import Quarantine, QuestionnaireVersion, Response
 from ema.models.response import Flag
@@ -64,13 +63,9 @@ def release(
     if Response.objects.filter(pk=item.item.id).exists():  # the first with this id stands
         renamed = msgspec.structs.replace(item.item, id=uuid.uuid4())
         item = msgspec.structs.replace(item, item=renamed)
-    phone = Uploader.of(entry.device)
+    phone = access.uploader_of(entry.device, asked=responses.asked_by([item]))
     [status] = responses.store_batch(
-        phone=phone,
-        client=Client(),
-        items=[item],
-        signals=access.signals_of(phone, responses.asked_by([item])),
-        now=now,
+        phone=phone, client=Client(), items=[item], now=now
     )  # received now, so that couplings take it up; the item keeps when it arrived
     if status.status != "created":
         raise QuarantineRefused(f"It was not stored: {status.status}.")

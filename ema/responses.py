@@ -8,8 +8,8 @@ committed.
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Sequence
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
@@ -17,8 +17,8 @@ import msgspec
 from django.db import connection
 
 from ema import access, own_time, prepared
-from ema.access import Signal, Uploader
-from ema.judgement import Form, Scale, corrected, judge
+from ema.access import Uploader
+from ema.judgement import Form, Scale, Upload, corrected, judge
 from ema.models import QuestionnaireVersion, Response
 from ema.models.questionnaire import AnalysisRole
 from ema.models.response import Flag
@@ -40,35 +40,23 @@ UNASKED = {Flag.BEFORE_DUE.value, Flag.AFTER_EXPIRY.value}
 class Formed(msgspec.Struct, frozen=True):
     """A submission and the questionnaire version it was written on."""
 
+    id: uuid.UUID
     read: Read[Submission]
     form: Form
 
-    @property
-    def id(self) -> uuid.UUID:
-        return self.read.item.id
-
 
 def store_batch(
-    *,
-    phone: Uploader,
-    client: Client,
-    items: Sequence[Read[Submission] | Broken],
-    signals: Mapping[uuid.UUID, Signal],
-    now: datetime,
+    *, phone: Uploader, client: Client, items: Sequence[Read[Submission] | Broken], now: datetime
 ) -> list[ItemStatus]:
-    """Store a phone's batch; say per item what became of it, in the order sent.
-
-    `signals` are those of the prompts that it answers which are its participant's.
-    """
+    """Store a phone's batch; say per item what became of it, in the order sent."""
     entries = [_with_form(phone, item) for item in items]
     firsts: dict[uuid.UUID, Formed] = {}
     for entry in entries:
         if isinstance(entry, Formed):
             firsts.setdefault(entry.id, entry)
-    created = _insert(phone, list(firsts.values()), signals, client, now)
-    standing = access.contents_of(phone, list(firsts.keys() - created))
-    standing |= {each: firsts[each].read.content_sha256 for each in created}
-    statuses = [_status(entry, created, standing) for entry in entries]
+    created = _insert(list(firsts.values()), Upload.of(phone, client, now))
+    standing = access.contents_of(phone, firsts.keys() - created)
+    statuses = [_status(entry, firsts, created, standing) for entry in entries]
     _quarantine(phone, entries, statuses)
     return statuses
 
@@ -78,7 +66,7 @@ def _with_form(phone: Uploader, item: Read[Submission] | Broken) -> Formed | Bro
         return item
     named = item.item.questionnaire
     try:
-        return Formed(item, _form(phone.study_id, named.key, named.version))
+        return Formed(item.item.id, item, _form(phone.study_id, named.key, named.version))
     except QuestionnaireVersion.DoesNotExist:
         detail = f"There is no published version {named.version} of {named.key!r}."
         return Broken(
@@ -96,22 +84,28 @@ def _form(study_id: int, key: str, version: int) -> Form:
         questionnaire__study_id=study_id, questionnaire__key=key, version=version
     )
     scales = {
-        item.key: Scale(item.role, item.minimum, item.maximum, item.decimals)
+        item.key: Scale.of(item.role, item.minimum, item.maximum, item.decimals)
         for item in found.items.exclude(role=AnalysisRole.NONE)
     }
     return Form(id=found.pk, scales=scales)
 
 
 def _status(
-    entry: Formed | Broken, created: set[uuid.UUID], standing: dict[uuid.UUID, bytes]
+    entry: Formed | Broken,
+    firsts: dict[uuid.UUID, Formed],
+    created: set[uuid.UUID],
+    standing: dict[uuid.UUID, str],
 ) -> ItemStatus:
     """`created` once per id; after that the stored content decides."""
     if isinstance(entry, Broken):
         return ItemStatus(entry.id, "quarantined", (entry.fault,))
+    stands = standing.get(entry.id)
     if entry.id in created:
-        created.discard(entry.id)
-        return ItemStatus(entry.id, "created")
-    same = standing.get(entry.id) == entry.read.content_sha256
+        first = firsts[entry.id]
+        if entry is first:
+            return ItemStatus(entry.id, "created")
+        stands = first.read.content_sha256
+    same = stands == entry.read.content_sha256
     return ItemStatus(entry.id, "duplicate" if same else "conflict")
 
 
@@ -157,38 +151,31 @@ _typed = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
 _values = _names.replace("content_sha256", "decode(content_sha256, 'hex')").replace(
     "flags", "CASE WHEN is_second THEN flags || '{duplicate_prompt}' ELSE flags END"
 )
-# A random prompt's answer asks to be the first. Of several the one completed first is, unless the
-# prompt was answered before; what came after a withdrawal never is. Prompts are locked and
-# responses inserted in id order: two batches wait for each other and never deadlock. Whoever waited
-# for a prompt got it as it is now; the update must find it by its id, which leads from the version
-# that this statement saw to that one. Its place would lead nowhere, and the answer would not count.
+# A random prompt's answer asks to be the first. It is a second one where the prompt was answered
+# before, or by another of the batch ($3). Prompts are locked and responses inserted in id order:
+# two batches wait for each other and never deadlock. Whoever waited for a prompt got it as it is
+# now; the update must find it by its id, which leads from the version that this statement saw to
+# that one. Its place would lead nowhere, and the answer would not count.
 INSERT = f"""
-WITH sent AS MATERIALIZED (
-    SELECT *, asks AND NOT 'after_withdrawal' = ANY(flags) AS counts
-    FROM json_to_recordset(%s::json) AS sent ({_typed})
-    CROSS JOIN LATERAL (SELECT trigger = 'random' AND prompt_id IS NOT NULL AS asks) AS asking
-), locked AS MATERIALIZED (
-    SELECT id, answered_at FROM ema_prompt
-    WHERE id = ANY(%s) ORDER BY id FOR NO KEY UPDATE
+WITH locked AS MATERIALIZED (
+    SELECT id AS prompt, answered_at FROM ema_prompt
+    WHERE id = ANY($2) ORDER BY id FOR NO KEY UPDATE
 ), judged AS (
-    SELECT sent.*, asks AND (locked.answered_at IS NOT NULL OR count(*) FILTER (WHERE counts) OVER (
-        PARTITION BY sent.prompt_id ORDER BY completed_at, sent.id
-        ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-    ) > 0) AS is_second
-    FROM sent LEFT JOIN locked ON locked.id = sent.prompt_id
+    SELECT sent.*,
+        trigger = 'random' AND (answered_at IS NOT NULL OR sent.id = ANY($3)) AS is_second
+    FROM json_to_recordset($1::json) AS sent ({_typed})
+    LEFT JOIN locked ON locked.prompt = sent.prompt_id
 ), stored AS (
     INSERT INTO ema_response (participant_id, device_id, received_at, {_names})
-    SELECT %s, %s, %s, {_values} FROM judged ORDER BY id
+    SELECT $4, $5, $6, {_values} FROM judged ORDER BY id
     ON CONFLICT (id) DO NOTHING
     RETURNING id, prompt_id, trigger, completed_at_corrected, flags
 ), answered AS (
-    UPDATE ema_prompt SET answered_at = stored.completed_at_corrected
-    FROM stored JOIN locked ON locked.id = stored.prompt_id
-    WHERE ema_prompt.id = locked.id AND locked.answered_at IS NULL
-    AND stored.trigger = 'random'
+    UPDATE ema_prompt SET answered_at = stored.completed_at_corrected FROM stored
+    WHERE ema_prompt.id = stored.prompt_id AND stored.trigger = 'random'
     AND NOT stored.flags && '{{duplicate_prompt,after_withdrawal}}'
 )
-SELECT id FROM stored
+SELECT json_agg(id) FROM stored
 """  # noqa: S608 - built from the constant names above
 
 
@@ -198,26 +185,36 @@ def asked_by(items: Sequence[Read[Submission] | Broken]) -> list[uuid.UUID]:
     return [prompt for prompt in read if prompt]
 
 
-def _insert(
-    phone: Uploader,
-    items: list[Formed],
-    signals: Mapping[uuid.UUID, Signal],
-    client: Client,
-    now: datetime,
-) -> set[uuid.UUID]:
+def _insert(items: list[Formed], upload: Upload) -> set[uuid.UUID]:
     """Insert what is new, and mark the prompts it answers; the ids that were new."""
     if not items:
         return set()
-    offset = now - client.sent_at if client.sent_at else timedelta(0)
-    asked = asked_by([item.read for item in items])
-    if len(asked) > len(set(asked)):  # what is stored already must not count as first
-        items = _without_known_ids(items)
-    rows = [_row(item, signals, phone, client, offset, now) for item in items]
+    rows, seconds = [_row(item, upload) for item in items], list[uuid.UUID]()
+    asked = [row.prompt_id for row in rows if row.prompt_id]
+    if len(asked) > len(set(asked)):
+        rows = _without_known_ids(rows)  # what is stored already must not count as first
+        seconds = _seconds(rows)
+    phone = upload.phone
     _remark(phone, rows)
-    sent = msgspec.json.encode(rows).decode()
-    prompts, whose = prepared.array(signals), [phone.participant_id, phone.device_id, now]
-    stored = prepared.rows(INSERT, [sent, prompts, *whose])
-    return {each for (each,) in stored}
+    sent, prompts = msgspec.json.encode(rows), prepared.array(phone.signals)
+    whose = phone.participant_id, phone.device_id, upload.now
+    return prepared.ids(prepared.value(INSERT, sent, prompts, prepared.array(seconds), *whose))
+
+
+def _seconds(rows: list[Row]) -> list[uuid.UUID]:
+    """Of several answers to a prompt the one completed first is the first, and these are not.
+
+    What came after a withdrawal never is.
+    """
+    answered, seconds = set(), []
+    for row in sorted(rows, key=lambda row: (row.completed_at, row.id)):
+        if row.trigger != "random" or row.prompt_id is None:
+            continue
+        if row.prompt_id in answered:
+            seconds.append(row.id)
+        elif "after_withdrawal" not in row.flags:
+            answered.add(row.prompt_id)
+    return seconds
 
 
 def _remark(phone: Uploader, rows: list[Row]) -> None:
@@ -234,32 +231,16 @@ def _remark(phone: Uploader, rows: list[Row]) -> None:
         row.flags += said.get(row.id, ())
 
 
-def _without_known_ids(items: list[Formed]) -> list[Formed]:
-    known = set(Response.objects.filter(pk__in=[item.id for item in items]).values_list("pk"))
-    return [item for item in items if (item.id,) not in known]
+def _without_known_ids(rows: list[Row]) -> list[Row]:
+    known = set(Response.objects.filter(pk__in=[row.id for row in rows]).values_list("pk"))
+    return [row for row in rows if (row.id,) not in known]
 
 
-def _row(
-    formed: Formed,
-    signals: Mapping[uuid.UUID, Signal],
-    phone: Uploader,
-    client: Client,
-    offset: timedelta,
-    now: datetime,
-) -> Row:
+def _row(formed: Formed, upload: Upload) -> Row:
     sent, form = formed.read.item, formed.form
-    signal = signals.get(sent.prompt_id) if sent.prompt_id else None
-    at = corrected(sent.completed_at, offset)
-    judged = judge(
-        sent,
-        at=at,
-        form=form,
-        signal=signal,
-        phone=phone,
-        client=client,
-        clock_offset=offset,
-        now=now,
-    )
+    signal = upload.phone.signals.get(sent.prompt_id) if sent.prompt_id else None
+    at = corrected(sent.completed_at, upload.clock_offset)
+    flags, values = judge(sent, at=at, form=form, signal=signal, upload=upload)
     return Row(
         id=sent.id,
         prompt_id=sent.prompt_id if signal else None,
@@ -276,11 +257,11 @@ def _row(
         language=sent.language,
         schedule_rev=sent.schedule_rev,
         answers=sent.answers,
-        stress=judged.values.get("stress"),
-        craving=judged.values.get("craving"),
-        pain=judged.values.get("pain"),
-        flags=judged.flags,
-        content_sha256=formed.read.content_sha256.hex(),
+        stress=values.get("stress"),
+        craving=values.get("craving"),
+        pain=values.get("pain"),
+        flags=flags,
+        content_sha256=formed.read.content_sha256,
     )
 
 
@@ -311,9 +292,8 @@ def _quarantine(
         reason = "broken" if status.status == "quarantined" else "conflict"
         raw = _kept_as_json(kept)
         errors = msgspec.json.encode(status.errors).decode()
-        rows.append(
-            [phone.device_id, phone.participant_id, raw, reason, errors, kept.content_sha256]
-        )
+        digest = bytes.fromhex(kept.content_sha256)
+        rows.append([phone.device_id, phone.participant_id, raw, reason, errors, digest])
     if rows:
         with connection.cursor() as cursor:
             cursor.executemany(QUARANTINE, rows)

@@ -147,7 +147,7 @@ class Read(msgspec.Struct, Generic[T], frozen=True):
     """An item that could be read."""
 
     item: T
-    content_sha256: bytes
+    content_sha256: str
     raw: bytes
 
 
@@ -159,7 +159,7 @@ class Broken:
     """
 
     id: str | None
-    content_sha256: bytes
+    content_sha256: str
     raw: bytes
     fault: Fault
     is_json: bool = True
@@ -221,9 +221,9 @@ def _read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> Read[T] | Broke
         _refuse_what_cannot_be_kept(content)
         tree = _anything.decode(content)
     except (*UNREADABLE, ValueError) as error:
-        digest = hashlib.sha256(content).digest()
+        digest = hashlib.sha256(content).hexdigest()
         return Broken(_named(content), digest, content, _fault(str(error)), is_json=False)
-    digest = hashlib.sha256(_canonical.encode(tree)).digest()
+    digest = hashlib.sha256(_canonical.encode(tree)).hexdigest()
     try:
         return Read(item=decoder.decode(content), content_sha256=digest, raw=content)
     except msgspec.ValidationError as error:

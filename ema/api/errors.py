@@ -109,6 +109,8 @@ def pointed(detail: Any, pointer: str = "") -> Any:
 
 # --- outside of any door ----------------------------------------------------------------
 
+SERVER_ERROR = (500, "server_error", "The server failed on this request. Try again later.")
+
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponseBase:
     """Programs get a problem where there is no such address, people get a page."""
@@ -121,7 +123,7 @@ def server_error(request: HttpRequest) -> HttpResponseBase:
     """A defect of ours, in the form that the one who asked can read."""
     if not request.path.startswith(API):
         return defaults.server_error(request)
-    return bare_problem(500, "server_error", "The server failed on this request. Try again later.")
+    return bare_problem(*SERVER_ERROR)
 
 
 def bare_problem(

@@ -5,12 +5,13 @@ Nothing is negotiated here: whatever a phone says of itself, what a person answe
 
 import math
 import time
+from collections.abc import Callable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
@@ -26,51 +27,51 @@ from ema.limits import Buckets, Rate
 from ema.submissions import Envelope
 
 REFUSALS = {400: PROBLEM, 401: PROBLEM, 413: PROBLEM, 429: PROBLEM, 503: PROBLEM}
+JSON = {"Content-Type": "application/json"}
 often = Buckets(Rate.read(settings.UPLOAD_RATE))
 
-
-class UploadView(APIView):
-    """A door for batches: read, call, answer. All but POST is the framework's."""
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
-        if request.method != "POST":
-            return super().dispatch(request, *args, **kwargs)
-        now = timezone.now()
-        try:
-            items = self.take(access_hash_of(request), envelope_of(request), now)
-        except Exception as error:
-            refusal = as_problem(error, {})
-            if refusal is None:
-                raise
-            return as_json(refusal)
-        content = msgspec.json.encode({"server_time": now, "items": items})
-        return HttpResponse(content, content_type="application/json")
-
-    def take(self, access_hash: str, envelope: Envelope, now: datetime) -> Any:
-        """Store the items of a batch; what became of each. Raises Unknown for a token of nobody."""
-        raise NotImplementedError
+Take = Callable[[str, Envelope, datetime], Any]
+"""Stores the items of a batch for whom a hashed token names; what became of each."""
 
 
-def as_json(refusal: Response) -> JsonResponse:
-    """The framework's problem, for an answer that the framework does not render."""
-    answer = JsonResponse(refusal.data, status=refusal.status_code)
-    for name, value in refusal.items():
-        answer[name] = value
-    answer["Content-Type"] = "application/problem+json"
-    return answer
+class Reply(NamedTuple):
+    """What a phone is told."""
+
+    status: int
+    headers: dict[str, str]
+    content: bytes
 
 
-def access_hash_of(request: HttpRequest) -> str:
+def answer(take: Take, authorization: str, read_body: Callable[[], bytes]) -> Reply:
+    """A phone's batch, stored by `take`. Raises only what is a defect of ours."""
+    now = timezone.now()
+    try:
+        items = take(_access_hash(authorization), _envelope(read_body()), now)
+    except Exception as error:
+        refusal = as_problem(error, {})
+        if refusal is None:
+            raise
+        return refused(refusal)
+    return Reply(200, JSON, msgspec.json.encode({"server_time": now, "items": items}))
+
+
+def refused(refusal: Response) -> Reply:
+    """The framework's problem, which the framework does not render here."""
+    headers = {**refusal.headers, "Content-Type": "application/problem+json"}
+    return Reply(refusal.status_code, headers, msgspec.json.encode(refusal.data))
+
+
+def _access_hash(authorization: str) -> str:
     """The hash of the token that was sent; whose it is, is for the database to say."""
-    token = token_of(request.META.get("HTTP_AUTHORIZATION", ""))
+    token = token_of(authorization)
     if token is None:
         raise Unknown
     access_hash = codes.hash_token(token)
-    refuse_too_often(access_hash)
+    _refuse_too_often(access_hash)
     return access_hash
 
 
-def refuse_too_often(name: str) -> None:
+def _refuse_too_often(name: str) -> None:
     """Problem 429 where one token comes more often than UPLOAD_RATE, counted in this process."""
     wait = often.wait(name, time.monotonic())
     if wait > 0:
@@ -78,13 +79,29 @@ def refuse_too_often(name: str) -> None:
         raise Problem(429, "too_many_requests", title, {"Retry-After": str(math.ceil(wait))})
 
 
-def envelope_of(request: HttpRequest) -> Envelope:
+def _envelope(body: bytes) -> Envelope:
     try:
-        return submissions.read_envelope(request.body)
+        return submissions.read_envelope(body)
     except submissions.BatchTooLarge as error:
         raise Problem(413, "batch_too_large", str(error)) from error
     except submissions.BatchUnreadable as error:
         raise Problem(400, "batch_unreadable", str(error)) from error
+
+
+class UploadView(APIView):
+    """A door for batches as the framework sees it: read, call, answer."""
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        if request.method != "POST":
+            return super().dispatch(request, *args, **kwargs)
+        authorization = request.META.get("HTTP_AUTHORIZATION", "")
+        reply = answer(self.take, authorization, lambda: request.body)
+        return HttpResponse(reply.content, status=reply.status, headers=reply.headers)
+
+    @staticmethod
+    def take(access_hash: str, envelope: Envelope, now: datetime) -> Any:
+        """Store the items of a batch; what became of each. Raises Unknown for a token of nobody."""
+        raise NotImplementedError
 
 
 class Submissions(UploadView):
@@ -100,17 +117,15 @@ class Submissions(UploadView):
         """How the schema knows this door; requests come by `dispatch`."""
         raise NotImplementedError
 
-    def take(self, access_hash: str, envelope: Envelope, now: datetime) -> Any:
+    @staticmethod
+    def take(access_hash: str, envelope: Envelope, now: datetime) -> Any:
         items = [submissions.read_submission(raw) for raw in envelope.items]
         asked = responses.asked_by(items)
-        found = access.uploader_with_signals(access_hash=access_hash, now=now, asked=asked)
-        if found is None:
+        phone = access.uploader(access_hash=access_hash, now=now, asked=asked)
+        if phone is None:
             raise Unknown
-        phone, signals = found
         client = submissions.read_client(envelope.client)
-        return responses.store_batch(
-            phone=phone, client=client, items=items, signals=signals, now=now
-        )
+        return responses.store_batch(phone=phone, client=client, items=items, now=now)
 
 
 class Events(UploadView):
@@ -125,7 +140,8 @@ class Events(UploadView):
         """How the schema knows this door; requests come by `dispatch`."""
         raise NotImplementedError
 
-    def take(self, access_hash: str, envelope: Envelope, now: datetime) -> Any:
+    @staticmethod
+    def take(access_hash: str, envelope: Envelope, now: datetime) -> Any:
         phone = access.uploader(access_hash=access_hash, now=now)
         if phone is None:
             raise Unknown
