@@ -1,4 +1,4 @@
-"""Headers, the second factor, 503 while the database is away, a short way in, who acts."""
+"""Headers, the second factor, 503 while the database is away, who acts."""
 
 from collections.abc import Callable
 
@@ -6,14 +6,13 @@ from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.urls import resolve, reverse
+from django.urls import reverse
 
 from ema import second_factor
 from ema.acting import acting
 from ema.api.errors import API, bare_problem
 
 READS = ("GET", "HEAD", "OPTIONS")
-UPLOADS = ("phone:submissions", "phone:events")
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
 
@@ -24,24 +23,6 @@ def content_security_policy(get_response: GetResponse) -> GetResponse:
         response = get_response(request)
         response.headers.setdefault("Content-Security-Policy", policy)
         return response
-
-    return middleware
-
-
-def uploads_first(get_response: GetResponse) -> GetResponse:
-    """Uploads pass by what serves people: sessions, forms, messages, files. It costs a sixth."""
-    doors: dict[str, GetResponse] = {}
-
-    def middleware(request: HttpRequest) -> HttpResponse:
-        if request.method != "POST":
-            return get_response(request)
-        if not doors:
-            doors.update({path: resolve(path).func for path in map(reverse, UPLOADS)})
-        if (door := doors.get(request.path_info)) is None:
-            return get_response(request)
-        answer = door(request)
-        answer.headers["Content-Length"] = str(len(answer.content))
-        return answer
 
     return middleware
 
