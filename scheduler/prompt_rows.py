@@ -29,9 +29,12 @@ _names = ", ".join(TYPES)
 _drawn = ", ".join(f"drawn.{name}" for name in TYPES)
 TABLE = f"CREATE TEMPORARY TABLE drawn ({_typed}) ON COMMIT DROP"
 COPY = f"COPY drawn ({_names}) FROM STDIN (FORMAT BINARY)"
+# The ids of a participant's prompts begin alike: then they lie together in every index, and a phone
+# that asks for many finds them in a page or two. What follows is random, as all of another id is.
+ID = "(substr(md5(participant.uuid::text), 1, 8) || substr(gen_random_uuid()::text, 9))::uuid"
 INSERT = f"""
-INSERT INTO ema_prompt ({_names}, tzdata, planned_at, cancelled_at, cancel_reason, undelivered)
-SELECT {_drawn}, %(tzdata)s, %(now)s,
+INSERT INTO ema_prompt (id, {_names}, tzdata, planned_at, cancelled_at, cancel_reason, undelivered)
+SELECT {ID}, {_drawn}, %(tzdata)s, %(now)s,
     CASE WHEN drawn.due_at < start.known_at THEN %(now)s::timestamptz END,
     CASE WHEN drawn.due_at < participant.enrolled_at THEN 'before_enrolment'
         WHEN drawn.due_at < start.known_at THEN 'before_start' ELSE '' END, ''
