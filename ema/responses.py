@@ -6,7 +6,6 @@ was not new, what was there already is looked up. Every item gets a status; `cre
 committed.
 """
 
-import json
 import uuid
 from collections.abc import Sequence
 from datetime import datetime
@@ -72,7 +71,7 @@ def _with_form(phone: Uploader, item: Read[Submission] | Broken) -> Formed | Bro
         return Broken(
             id=str(item.item.id),
             content_sha256=item.content_sha256,
-            raw=item.raw,
+            raw=bytes(item.raw),
             fault=Fault("/questionnaire", detail),
         )
 
@@ -105,7 +104,7 @@ def _status(
         if entry is first:
             return ItemStatus(entry.id, "created")
         stands = first.read.content_sha256
-    same = stands == entry.read.content_sha256
+    same = entry.read.is_content(stands)
     return ItemStatus(entry.id, "duplicate" if same else "conflict")
 
 
@@ -265,13 +264,6 @@ def _row(formed: Formed, upload: Upload) -> Row:
     )
 
 
-def _kept_as_json(kept: Broken | Read[Submission]) -> str:
-    """The item as it was sent; what no JSON column can hold is kept as a text of its bytes."""
-    if isinstance(kept, Read) or kept.is_json:
-        return kept.raw.decode()
-    return json.dumps(kept.raw.decode(errors="backslashreplace"))
-
-
 QUARANTINE = """
 INSERT INTO ema_quarantine
     (device_id, participant_id, raw, reason, errors, content_sha256, received_at, resolution)
@@ -290,10 +282,9 @@ def _quarantine(
             continue
         kept = entry if isinstance(entry, Broken) else entry.read
         reason = "broken" if status.status == "quarantined" else "conflict"
-        raw = _kept_as_json(kept)
         errors = msgspec.json.encode(status.errors).decode()
         digest = bytes.fromhex(kept.content_sha256)
-        rows.append([phone.device_id, phone.participant_id, raw, reason, errors, digest])
+        rows.append([phone.device_id, phone.participant_id, kept.as_json, reason, errors, digest])
     if rows:
         with connection.cursor() as cursor:
             cursor.executemany(QUARANTINE, rows)

@@ -9,7 +9,7 @@ import re
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, NamedTuple, TypeVar
 
 import msgspec
 
@@ -45,11 +45,22 @@ class Client(msgspec.Struct, omit_defaults=True):
         refuse_impossible(self.sent_at)
 
 
-class Envelope(msgspec.Struct):
-    """A batch: the client and its items, each still raw."""
+class Body(msgspec.Struct):
+    """A batch as it is sent."""
 
     items: list[msgspec.Raw]
     client: msgspec.Raw = msgspec.Raw(b"{}")
+
+
+class Envelope(NamedTuple):
+    """A batch: the client and its items, each still raw.
+
+    `can_be_kept` says of all at once that nothing in them is what PostgreSQL cannot hold.
+    """
+
+    items: list[msgspec.Raw]
+    client: msgspec.Raw
+    can_be_kept: bool
 
 
 class QuestionnaireRef(msgspec.Struct):
@@ -144,30 +155,44 @@ class Fault:
 
 
 class Read(msgspec.Struct, Generic[T], frozen=True):
-    """An item that could be read."""
+    """An item that could be read, and a hash of what is kept of it.
+
+    However an app writes the same item, in another order or with fields of its own, the hash is
+    the same.
+    """
 
     item: T
     content_sha256: str
-    raw: bytes
+    raw: msgspec.Raw
+
+    def is_content(self, sha256: str | None) -> bool:
+        """Whether this is what was stored with that hash, which once was of all that was sent."""
+        if sha256 is None:
+            return False
+        return sha256 == self.content_sha256 or sha256 == _tree_sha256(bytes(self.raw))
+
+    @property
+    def as_json(self) -> str:
+        return _as_json(bytes(self.raw))
 
 
 @dataclass(frozen=True)
 class Broken:
-    """An item that could not: its id as far as there is one, and what is wrong.
-
-    `is_json` says whether `raw` can be kept as JSON; otherwise it is kept as a text.
-    """
+    """An item that could not: its id as far as there is one, and what is wrong."""
 
     id: str | None
     content_sha256: str
     raw: bytes
     fault: Fault
-    is_json: bool = True
+
+    @property
+    def as_json(self) -> str:
+        return _as_json(self.raw)
 
 
 UNREADABLE = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _client = msgspec.json.Decoder(Client)
-_envelope = msgspec.json.Decoder(Envelope)
+_body = msgspec.json.Decoder(Body)
 _submission = msgspec.json.Decoder(Submission)
 _event = msgspec.json.Decoder(Event)
 _anything = msgspec.json.Decoder()
@@ -177,16 +202,16 @@ _canonical = msgspec.json.Encoder(order="deterministic")
 def read_envelope(body: bytes) -> Envelope:
     """The batch, with its items raw; BatchUnreadable or BatchTooLarge in words."""
     try:
-        envelope = _envelope.decode(body)
+        read = _body.decode(body)
     except UNREADABLE as error:
-        envelope = _read_leniently(body, error)
-    if len(envelope.items) > MOST_ITEMS:
-        message = f"{len(envelope.items)} items; a batch carries at most {MOST_ITEMS}: send half."
+        read = _read_leniently(body, error)
+    if len(read.items) > MOST_ITEMS:
+        message = f"{len(read.items)} items; a batch carries at most {MOST_ITEMS}: send half."
         raise BatchTooLarge(message)
-    return envelope
+    return Envelope(read.items, read.client, can_be_kept=_unkeepable(body) is None)
 
 
-def _read_leniently(body: bytes, error: Exception) -> Envelope:
+def _read_leniently(body: bytes, error: Exception) -> Body:
     """Take a batch apart although something in it is not proper JSON, such as half an emoji.
 
     Each item is written anew, so that only those that are broken fail when they are read.
@@ -194,7 +219,7 @@ def _read_leniently(body: bytes, error: Exception) -> Envelope:
     try:
         tree = json.loads(body.decode(errors="replace"))
         items = [msgspec.Raw(json.dumps(item).encode()) for item in tree["items"]]
-        return Envelope(items, msgspec.Raw(json.dumps(tree.get("client", {})).encode()))
+        return Body(items, msgspec.Raw(json.dumps(tree.get("client", {})).encode()))
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise BatchUnreadable(f"The body is not a batch of items: {error}.") from error
 
@@ -207,35 +232,68 @@ def read_client(raw: msgspec.Raw) -> Client:
         return Client()
 
 
+def read_submissions(envelope: Envelope) -> list[Read[Submission] | Broken]:
+    return [_read(raw, _submission, envelope.can_be_kept) for raw in envelope.items]
+
+
 def read_submission(raw: msgspec.Raw) -> Read[Submission] | Broken:
-    return _read(raw, _submission)
+    """One that comes by itself."""
+    return _read(raw, _submission, can_be_kept=False)
 
 
-def read_event(raw: msgspec.Raw) -> Read[Event] | Broken:
-    return _read(raw, _event)
+def read_events(envelope: Envelope) -> list[Read[Event] | Broken]:
+    return [_read(raw, _event, envelope.can_be_kept) for raw in envelope.items]
 
 
-def _read(raw: msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> Read[T] | Broken:
-    content = bytes(raw)
+def _read(
+    raw: msgspec.Raw, decoder: msgspec.json.Decoder[T], can_be_kept: bool
+) -> Read[T] | Broken:
+    """An item; looked at closely where not all of the batch is known to be one that can be kept."""
     try:
-        _refuse_what_cannot_be_kept(content)
-        tree = _anything.decode(content)
+        if not can_be_kept:
+            _refuse_unkeepable(bytes(raw))
+        item = decoder.decode(raw)
+        content = _canonical.encode(item)
     except (*UNREADABLE, ValueError) as error:
-        digest = hashlib.sha256(content).hexdigest()
-        return Broken(_named(content), digest, content, _fault(str(error)), is_json=False)
-    digest = hashlib.sha256(_canonical.encode(tree)).hexdigest()
+        return _broken(bytes(raw), error)
+    return Read(item, hashlib.sha256(content).hexdigest(), raw)
+
+
+def _broken(content: bytes, error: Exception) -> Broken:
+    """What is wrong with an item, first with it as JSON."""
+    digest = _tree_sha256(content) or hashlib.sha256(content).hexdigest()
+    return Broken(_named(content), digest, content, _fault(str(error)))
+
+
+def _tree_sha256(content: bytes) -> str | None:
+    """A hash of all of an item, in whatever order; None of what no JSON column can hold."""
     try:
-        return Read(item=decoder.decode(content), content_sha256=digest, raw=content)
-    except msgspec.ValidationError as error:
-        return Broken(_named(content), digest, content, _fault(str(error)))
+        _refuse_unkeepable(content)
+        tree = _anything.decode(content)
+    except (*UNREADABLE, ValueError):
+        return None
+    return hashlib.sha256(_canonical.encode(tree)).hexdigest()
 
 
-def _refuse_what_cannot_be_kept(content: bytes) -> None:
-    """PostgreSQL has no NUL in texts and no endless numbers."""
+def _as_json(content: bytes) -> str:
+    """The item as it was sent; what no JSON column can hold becomes a text of its bytes."""
+    if _tree_sha256(content) is None:
+        return json.dumps(content.decode(errors="backslashreplace"))
+    return content.decode()
+
+
+def _refuse_unkeepable(content: bytes) -> None:
+    if why := _unkeepable(content):
+        raise ValueError(why)
+
+
+def _unkeepable(content: bytes) -> str | None:
+    """Why not; PostgreSQL has no NUL in texts and no endless numbers."""
     if b"\\u0000" in content:
-        raise ValueError("Text must not contain the NUL character")
+        return "Text must not contain the NUL character"
     if ENDLESS in content.translate(DIGITS_AS_ONE):  # four times as fast as an expression
-        raise ValueError("A number has more than 300 digits")
+        return "A number has more than 300 digits"
+    return None
 
 
 def _named(content: bytes) -> str | None:

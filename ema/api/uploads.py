@@ -119,7 +119,7 @@ class Submissions(UploadView):
 
     @staticmethod
     def take(access_hash: str, envelope: Envelope, now: datetime) -> Any:
-        items = [submissions.read_submission(raw) for raw in envelope.items]
+        items = submissions.read_submissions(envelope)
         asked = responses.asked_by(items)
         phone = access.uploader(access_hash=access_hash, now=now, asked=asked)
         if phone is None:
@@ -148,7 +148,7 @@ class Events(UploadView):
         placed = events.record(
             phone=phone,
             client=submissions.read_client(envelope.client),
-            items=[submissions.read_event(raw) for raw in envelope.items],
+            items=submissions.read_events(envelope),
             now=now,
         )
         return [{"id": item, "status": status} for item, status in placed]

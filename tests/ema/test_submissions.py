@@ -1,5 +1,6 @@
 """Uploading responses: POST /api/v1/me/submissions:batch. Nothing is refused, nothing is lost."""
 
+import hashlib
 import json
 import threading
 import time
@@ -129,6 +130,39 @@ def test_the_same_item_written_in_another_order_is_still_the_same(phone: Admissi
     sent = item(make_prompt(phone.device.participant))
     assert statuses(submit(phone, [sent])) == ["created"]
     assert statuses(submit(phone, [dict(reversed(sent.items()))])) == ["duplicate"]
+    added = {**sent, "battery": 80, "trigger": sent["trigger"], "language": ""}
+    assert statuses(submit(phone, [added])) == ["duplicate"]
+
+
+def test_what_was_stored_when_the_hash_was_of_all_that_was_sent_is_known_again(
+    phone: Admission,
+) -> None:
+    sent = {**item(make_prompt(phone.device.participant)), "battery": 80}
+    assert statuses(submit(phone, [sent])) == ["created"]
+    whole = hashlib.sha256(json.dumps(sent, sort_keys=True, separators=(",", ":")).encode())
+    Response.objects.update(content_sha256=whole.digest())
+    assert statuses(submit(phone, [sent])) == ["duplicate"]
+    assert statuses(submit(phone, [{**sent, "battery": 79}])) == ["conflict"]
+
+
+@pytest.mark.parametrize(
+    ("field", "status"),
+    [
+        (rb'"\ud83d"', "quarantined"),
+        (b"9" * 1000, "quarantined"),
+        (b'"\xff"', "conflict"),  # nobody reads a field of the app's own
+        (b"1e400000", "conflict"),
+    ],
+)
+def test_what_no_column_holds_is_kept_as_a_text_also_where_nobody_reads_it(
+    phone: Admission, field: bytes, status: str
+) -> None:
+    sent = item(make_prompt(phone.device.participant))
+    assert statuses(submit(phone, [sent])) == ["created"]
+    changed = json.dumps({**sent, "language": "nl"}).encode()
+    body = b'{"items": [' + changed[:-1] + b', "own": ' + field + b"}]}"
+    assert statuses(post(phone, body)) == [status]
+    assert sent["id"] in str(Quarantine.objects.get().raw)
 
 
 def test_another_content_under_the_same_id_is_a_conflict_and_kept_aside(phone: Admission) -> None:
