@@ -249,14 +249,16 @@ class Uploader(msgspec.Struct, frozen=True, array_like=True):
     signals: dict[UUID, Signal]
 
 
-# The phone and its prompts at once: a statement less for every upload.
+# The phone and its prompts at once: a statement less for every upload. Prompts are found by their
+# ids alone; whose they are is asked of those, not of an index over all that a participant has.
 UPLOADER = """
 SELECT json_build_array(
     device.id, participant.id, participant.study_id, participant.withdrawn_at, device.replaced_at,
     (
         SELECT coalesce(
-            json_object_agg(id, json_build_array(due_at, expires_at, questionnaire_id)), '{}'
-        ) FROM ema_prompt WHERE id = ANY($3) AND participant_id = participant.id
+            json_object_agg(id, json_build_array(due_at, expires_at, questionnaire_id))
+            FILTER (WHERE participant_id = participant.id), '{}'
+        ) FROM ema_prompt WHERE id = ANY($3)
     )
 )
 FROM ema_device device JOIN ema_participant participant ON participant.id = device.participant_id

@@ -150,23 +150,23 @@ _typed = ", ".join(f"{name} {kind}" for name, kind in COLUMNS.items())
 _values = _names.replace("content_sha256", "decode(content_sha256, 'hex')").replace(
     "flags", "CASE WHEN is_second THEN flags || '{duplicate_prompt}' ELSE flags END"
 )
-# A random prompt's answer asks to be the first. It is a second one where the prompt was answered
-# before, or by another of the batch ($3). Prompts are locked and responses inserted in id order:
-# two batches wait for each other and never deadlock. Whoever waited for a prompt got it as it is
-# now; the update must find it by its id, which leads from the version that this statement saw to
-# that one. Its place would lead nowhere, and the answer would not count.
+# A random prompt's answer is a second one where the prompt was answered before, or by another of
+# the batch ($3). Prompts are locked in id order before the first row is written, and rows come in
+# id order: two batches wait for each other and never deadlock. Whoever waited for a prompt got it
+# as it is now; the update must find it by its id, which leads from the version that this statement
+# saw to that one. Its place would lead nowhere, and the answer would not count.
 INSERT = f"""
 WITH locked AS MATERIALIZED (
-    SELECT id AS prompt, answered_at FROM ema_prompt
+    SELECT id, answered_at FROM ema_prompt
     WHERE id = ANY($2) ORDER BY id FOR NO KEY UPDATE
-), judged AS (
-    SELECT sent.*,
-        trigger = 'random' AND (answered_at IS NOT NULL OR sent.id = ANY($3)) AS is_second
-    FROM json_to_recordset($1::json) AS sent ({_typed})
-    LEFT JOIN locked ON locked.prompt = sent.prompt_id
 ), stored AS (
     INSERT INTO ema_response (participant_id, device_id, received_at, {_names})
-    SELECT $4, $5, $6, {_values} FROM judged ORDER BY id
+    SELECT $4, $5, $6, {_values} FROM (
+        SELECT *, (
+            prompt_id IN (SELECT id FROM locked WHERE answered_at IS NOT NULL) OR id = ANY($3)
+        ) AND trigger = 'random' AS is_second
+        FROM json_to_recordset($1::json) AS sent ({_typed})
+    ) judged
     ON CONFLICT (id) DO NOTHING
     RETURNING id, prompt_id, trigger, completed_at_corrected, flags
 ), answered AS (
@@ -195,6 +195,7 @@ def _insert(items: list[Formed], upload: Upload) -> set[uuid.UUID]:
         seconds = _seconds(rows)
     phone = upload.phone
     _remark(phone, rows)
+    rows.sort(key=lambda row: row.id.int)
     sent, prompts = msgspec.json.encode(rows), prepared.array(phone.signals)
     whose = phone.participant_id, phone.device_id, upload.now
     return prepared.ids(prepared.value(INSERT, sent, prompts, prepared.array(seconds), *whose))
