@@ -1,5 +1,6 @@
 """What every test gets."""
 
+import gc
 import uuid
 
 import pytest
@@ -24,3 +25,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Afterwards pytest-django puts those that empty the database behind those that roll back.
     """
     items.sort(key=lambda item: not {"long", "flow"} & {mark.name for mark in item.iter_markers()})
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_finish() -> None:
+    """What is imported by now stays: looking for garbage in it takes a tenth of the time."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 20, 10)
