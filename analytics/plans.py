@@ -68,7 +68,7 @@ def save(*, study: Study, key: str, plan: Plan, actor: Actor, now: datetime) -> 
         raise PlanRefused([Fault("/key", "A key is 1 to 40 letters, digits, - and _.")])
     if found := list(unknown_names(study, plan)):
         raise PlanRefused(found)
-    Study.objects.select_for_update().get(pk=study.pk)  # one at a time: versions are numbers
+    Study.objects.select_for_update(no_key=True).get(pk=study.pk)  # versions are numbers
     newest = AnalysisPlan.objects.filter(study=study, key=key).order_by("-version").first()
     before = newest.sha256 if newest else None
     if newest is None or newest.locked_at is not None:

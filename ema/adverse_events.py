@@ -52,7 +52,7 @@ def report(
     reason: str = "",
 ) -> AdverseEvent:
     """Keep an event; the same key again is the event that is there. Raises EventRefused."""
-    Participant.objects.select_for_update().get(pk=participant.pk)
+    Participant.objects.select_for_update(no_key=True).get(pk=participant.pk)
     if there := AdverseEvent.objects.filter(key=key, participant=participant).first():
         return there
     event = AdverseEvent(key=key, participant=participant, reported_at=now, **said)

@@ -84,7 +84,7 @@ def report_event(
             participant=participant, key=key, said=said, now=now, actor=actor
         )
     person(actor)
-    Participant.objects.select_for_update().get(pk=participant.pk)
+    Participant.objects.select_for_update(no_key=True).get(pk=participant.pk)
     if there := DoubleEntry.objects.filter(key=key, participant=participant).first():
         return there
     told = adverse_events.told_of(participant=participant, said=said, now=now)

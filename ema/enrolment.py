@@ -201,5 +201,5 @@ def _claim_code(code: EnrolmentCode, *, installation: uuid.UUID, now: datetime) 
 
 
 def _replace_devices(participant: Participant, *, now: datetime) -> None:
-    Participant.objects.select_for_update().get(pk=participant.pk)
+    Participant.objects.select_for_update(no_key=True).get(pk=participant.pk)
     participant.devices.active().update(replaced_at=now)

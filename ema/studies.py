@@ -28,7 +28,7 @@ class RoleRefused(ValueError):
 @transaction.atomic
 def save(*, study: Study, actor: Actor) -> None:
     """Save a new or changed study and write down what changed; some of it stays after the start."""
-    old = Study.objects.select_for_update().filter(pk=study.pk).first()
+    old = Study.objects.select_for_update(no_key=True).filter(pk=study.pk).first()
     before, after = _set_up_of(old) if old else None, _set_up_of(study)
     if before == after:
         return

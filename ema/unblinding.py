@@ -174,7 +174,7 @@ def refuse_unbreakable(study: Study) -> None:
 
 def _locked(study: Study) -> Study:
     """The row, held until the end of the transaction: one step at a time."""
-    return Study.objects.select_for_update().get(pk=study.pk)
+    return Study.objects.select_for_update(no_key=True).get(pk=study.pk)
 
 
 def _standing(study: Study) -> TrialUnblinding:

@@ -46,7 +46,7 @@ def reveal_seed(*, study: Study, actor: Actor) -> Revealed:
 
     Raises NotLocked.
     """
-    study = Study.objects.select_for_update().get(pk=study.pk)
+    study = Study.objects.select_for_update(no_key=True).get(pk=study.pk)
     if study.locked_at is None:
         raise NotLocked(
             f"Study {study} is not locked, and whoever knows its seed can predict every prompt: "
