@@ -23,7 +23,6 @@ def pytest_configure() -> None:
     embedded.ensure_where_unset(os.environ["FOURBEAT_STATE_DIR"])
     database = settings.DATABASES["default"]
     database.setdefault("TEST", {})["NAME"] = f"{PREFIX}{os.getpid()}"
-    database["OPTIONS"]["options"] += " -c fourbeat.may_truncate=on"  # Django empties tables by it
     django.setup()
     if settings.LOCAL:
         drop_what_killed_runs_left()

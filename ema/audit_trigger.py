@@ -1,7 +1,7 @@
 """Trigger SQL: the audit trail takes new rows and nothing else.
 
-Emptying a whole table at once is for tests and benches: their sessions set
-`fourbeat.may_truncate = on`. Nothing else does.
+Emptying a whole table at once is for benches: their sessions set `fourbeat.may_truncate = on`.
+Nothing else does.
 """
 
 REFUSE_CHANGES = """

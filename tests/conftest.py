@@ -2,10 +2,14 @@
 
 import gc
 import uuid
+from collections.abc import Iterator
 
 import pytest
 from django.core.cache import cache
+from django.db import connection, transaction
+from django.test import TransactionTestCase
 from hypothesis import HealthCheck, settings
+from psycopg import sql
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -16,6 +20,24 @@ settings.load_profile("shared")
 def _own_rate_limits() -> None:
     """Attempts of one test are not held against the next."""
     cache.key_prefix = uuid.uuid4().hex
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _rows_are_deleted() -> Iterator[None]:
+    """After a test that commits: Django would make all tables and their indexes anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: _delete_all_rows())
+        yield
+
+
+def _delete_all_rows() -> None:
+    """But those that migrations make, of which no test changes any."""
+    made = {"django_content_type", "auth_permission"}
+    tables = connection.introspection.django_table_names(only_existing=True, include_views=False)
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL session_replication_role = replica")  # no trigger refuses
+        for table in {*tables} - made:
+            cursor.execute(sql.SQL("DELETE FROM {}").format(sql.Identifier(table)))
 
 
 @pytest.hookimpl(tryfirst=True)

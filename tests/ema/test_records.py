@@ -72,9 +72,8 @@ def test_a_slot_is_spent_once_per_participant(participant: Participant) -> None:
 
 @pytest.mark.parametrize("table", ["ema_auditevent", "analytics_comparison"])
 def test_a_table_that_only_grows_is_not_emptied(table: str) -> None:
-    """Nor through a table it points at. Tests may, and here take that back."""
+    """Nor through a table it points at."""
     with connection.cursor() as cursor:
-        cursor.execute("SET LOCAL fourbeat.may_truncate = off")
         for emptied in (table, "ema_study"):
             with (
                 pytest.raises(ProgrammingError, match=REFUSED),

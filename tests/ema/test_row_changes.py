@@ -125,7 +125,6 @@ def test_a_row_that_a_cascade_deletes_leaves_what_it_was(participant: Participan
 
 
 def test_a_watched_table_is_not_emptied_at_once(participant: Participant) -> None:
-    run("SET LOCAL fourbeat.may_truncate = off")
     with pytest.raises(ProgrammingError, match="keeps a trace"), transaction.atomic():
         run("TRUNCATE ema_pause")
 
