@@ -9,7 +9,7 @@ from pathlib import Path
 from django.utils import timezone
 
 from ema.models import Device, Participant, Phase, Prompt, Response, Study
-from tests.analytics.answers import DAY, START, add_participant, make_study
+from tests.analytics.answers import DAY, START, add_participant, analyze, make_study
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 Row = dict[str, str]
@@ -48,6 +48,7 @@ def golden_trial(
         _response(prompt, devices[row["id"]], int(row["stress"]), int(row["craving"]))
         for prompt, row in zip(prompts, rows, strict=True)
     )
+    analyze()
     return study
 
 
