@@ -24,6 +24,7 @@ from ema.stack import Part
 
 LARGE_SAMPLE = 4000  # simulated participants that stand for "very many"
 MOST_STANDARD_ERRORS = 4.0
+FEWEST = 8  # participants of an arm; from fewer a standard error can be anything
 POLL_EVERY_S = 0.5
 DIFFERENCE = "difference"
 
@@ -155,12 +156,16 @@ def show_ledger(study: Study, out: OutputWrapper) -> list[str]:
 
 
 class Line(NamedTuple):
-    """One coupling, or the difference, beside its truth; `distance` is in standard errors."""
+    """One coupling, or the difference, beside its truth; `distance` is in standard errors.
+
+    `people` are those of the arm, or of the smaller one.
+    """
 
     name: str
     truth: Truth
     estimate: float
     standard_error: float
+    people: int
 
     @property
     def distance(self) -> float:
@@ -168,15 +173,20 @@ class Line(NamedTuple):
             self.standard_error, self.truth.standard_error
         )
 
+    @property
+    def is_off(self) -> bool:
+        """Whether chance does not explain the distance, where its size can be told at all."""
+        return self.people >= FEWEST and abs(self.distance) > MOST_STANDARD_ERRORS
+
 
 def lines_of(report: dict[str, Any], truth: dict[str, Truth]) -> list[Line]:
     """The report's couplings and difference, each beside its true value."""
     found = [
-        Line(arm["arm"], truth[arm["arm"]], arm["coupling"], arm["standard_error"])
+        Line(arm["arm"], truth[arm["arm"]], arm["coupling"], arm["standard_error"], arm["n"])
         for arm in report["arms"]
     ]
-    contrast = report["contrasts"][0]
-    difference = contrast["difference"], contrast["standard_error"]
+    contrast, fewer = report["contrasts"][0], min(line.people for line in found)
+    difference = contrast["difference"], contrast["standard_error"], fewer
     return [*found, Line(f"{TREATED} - {CONTROL}", truth[DIFFERENCE], *difference)]
 
 
@@ -197,7 +207,7 @@ def faults(lines: Sequence[Line], cast: Cast, study: Study) -> list[str]:
     found = [
         f"The coupling of {line.name} is {abs(line.distance):.1f} standard errors from the truth."
         for line in lines
-        if abs(line.distance) > MOST_STANDARD_ERRORS
+        if line.is_off
     ]
     missing = len(cast.participants) - Coupling.objects.filter(participant__study=study).count()
     silent = Participant.objects.filter(study=study, responses=None).count()

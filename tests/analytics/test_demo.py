@@ -10,7 +10,7 @@ from django.db import connection
 from django.utils import timezone
 
 from analytics import simulation
-from analytics.demo import adverse_events
+from analytics.demo import adverse_events, steps
 from analytics.demo import study as demo_study
 from analytics.demo.phones import answers_of
 from analytics.demo.steps import DemoFailed
@@ -78,6 +78,13 @@ def test_the_demo_has_a_few_adverse_events_whatever_the_arm() -> None:
     assert told[0] == told[1]
     assert 4 <= len(told[0]) <= 28
     assert len({term for _, _, term, *_ in told[0]}) > 2
+
+
+def test_only_an_arm_of_some_people_can_be_off() -> None:
+    truth = steps.Truth(drawn=0.45, expected=0.33, standard_error=0.001)
+    near, far = (steps.Line("placebo", truth, value, 0.05, people=8) for value in (0.5, 0.6))
+    assert (near.is_off, far.is_off) == (False, True)
+    assert not far._replace(people=7).is_off
 
 
 def test_the_demo_answers_what_its_questionnaire_asks() -> None:

@@ -31,6 +31,7 @@ from ema.stack import Part, StackError
 
 HOST = "127.0.0.1"
 SIMULATED = "All data of this demo are simulated: no person, no phone and no drug is involved."
+TOO_FEW = f"With fewer than {steps.FEWEST} people in an arm nothing is concluded from this."
 FASTER = {  # than a real trial needs
     "PLAN_EVERY_S": "2",
     "COUPLE_EVERY_S": "3",
@@ -187,6 +188,7 @@ class Command(BaseCommand):
             "put in: the slope drawn, before rounding and clipping to 0–100, about half to 0;",
             f"expected: what this analysis finds in {steps.LARGE_SAMPLE} people simulated alike;",
             "negative differences mean weaker coupling under treatment.",
+            *([TOO_FEW] if any(line.people < steps.FEWEST for line in lines) else []),
             "",
         ]
         self.stdout.write("\n".join(out))
