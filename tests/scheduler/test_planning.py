@@ -4,6 +4,7 @@ import threading
 import time
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -46,6 +47,10 @@ def days_of(event: AuditEvent) -> list[dict[str, Any]]:
 def rows(**conditions: Any) -> list[tuple[Any, ...]]:
     found = Prompt.objects.filter(**conditions).order_by("participant__code", "due_at")
     return list(found.values_list("participant__code", "study_on", "ordinal", "due_at"))
+
+
+def prompts_of(code: str) -> list[UUID]:
+    return list(Prompt.objects.filter(participant__code=code).values_list("pk", flat=True))
 
 
 def pure_draws(participant: Participant, study_on: date) -> tuple[datetime, ...]:
@@ -96,6 +101,18 @@ def test_a_prompt_says_where_it_came_from() -> None:
     assert prompt.questionnaire == prompt.phase.questionnaire
     assert prompt.expires_at == prompt.due_at + timedelta(minutes=30)
     assert not prompt.gap_relaxed
+
+
+def test_a_participants_prompts_lie_together_whenever_they_were_planned() -> None:
+    study = trial.make_study()
+    for code in "AB":
+        trial.enrol(study, code, "Europe/Brussels", NOON - DAY)
+    plan_prompts(NOON)
+    plan_prompts(NOON + DAY)
+    ids = {code: [str(key) for key in prompts_of(code)] for code in "AB"}
+    assert {code: len({key[:8] for key in keys}) for code, keys in ids.items()} == {"A": 1, "B": 1}
+    assert ids["A"][0][:8] != ids["B"][0][:8]
+    assert len({key[9:] for keys in ids.values() for key in keys}) == Prompt.objects.count()
 
 
 def test_planning_twice_adds_nothing() -> None:
