@@ -52,12 +52,15 @@ def _is_redirected(environ: "WSGIEnvironment") -> bool:
 
 
 def _answer(take: uploads.Take, environ: "WSGIEnvironment") -> uploads.Reply:
-    authorization = environ.get("HTTP_AUTHORIZATION", "")
+    authorization, path = environ.get("HTTP_AUTHORIZATION", ""), environ["PATH_INFO"]
     try:
         reply = uploads.answer(take, authorization, partial(_body_of, environ))
     except Exception:
-        log.exception("An upload failed")
+        log.exception("%s failed", path)
         reply = uploads.refused(problem(*SERVER_ERROR))
+    else:
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            log.warning("%s answered %d", path, reply.status)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         close_old_connections()  # that broke, as the framework does with each request
     return reply

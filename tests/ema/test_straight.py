@@ -135,13 +135,16 @@ def test_a_refusal_is_the_same_problem_both_ways(
     application: WSGIApplication,
     phone: Admission,
     client: Client,
+    caplog: pytest.LogCaptureFixture,
     body: bytes,
     token: str | None,
     status: int,
     code: str,
 ) -> None:
     token = phone.access_token if token is None else token
-    answer = ask(application, body, token)
+    with caplog.at_level(logging.WARNING):
+        answer = ask(application, body, token)
+    assert f"{SUBMIT} answered {status}" in caplog.text
     assert (answer.status, answer.json()["code"]) == (status, code)
     assert answer.headers["Content-Type"] == "application/problem+json"
     beside = client.post(
@@ -195,7 +198,7 @@ def test_a_defect_is_a_problem_for_the_phone_and_a_line_in_the_log(
     with caplog.at_level(logging.ERROR):
         answer = ask(application, batch(), phone.access_token)
     assert (answer.status, answer.json()["code"]) == (500, "server_error")
-    assert "An upload failed" in caplog.text
+    assert f"{SUBMIT} failed" in caplog.text
 
 
 @pytest.mark.django_db(transaction=True)
