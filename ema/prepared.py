@@ -74,11 +74,14 @@ def _error(raw: psycopg.Connection, result: psycopg.pq.abc.PGresult) -> psycopg.
 
 
 def rows(statement: str, arguments: Mapping[str, Any]) -> list[tuple[Any, ...]]:
-    """All rows of a statement that is kept prepared, their values read from binary."""
+    """All rows of a statement, their values read from binary.
+
+    psycopg prepares none: what it has prepared it drops with every rollback, and ours as well.
+    """
     connection.ensure_connection()
     with connection.wrap_database_errors:
         cursor = psycopg.Cursor(connection.connection)
-        return cursor.execute(statement, arguments, prepare=True, binary=True).fetchall()
+        return cursor.execute(statement, arguments, binary=True).fetchall()
 
 
 @contextmanager

@@ -49,6 +49,16 @@ def test_the_first_statement_of_a_block_is_undone_with_it(own_connection: None) 
     assert prepared.value(ACTOR) != b"of this block"
 
 
+def test_a_statement_is_still_prepared_after_a_rollback(own_connection: None) -> None:
+    """Also where rows were read before, as the comparison does in the same process."""
+    prepared.value(WHO, 1)
+    for _ in range(2):
+        with transaction.atomic():
+            prepared.rows("SELECT 1 WHERE %(one)s = 1", {"one": 1})
+            transaction.set_rollback(True)
+    assert prepared.value(WHO, 1)
+
+
 def test_the_first_statement_of_a_request_replaces_a_dead_connection(own_connection: None) -> None:
     end_backend()
     backend = prepared.first_value(WHO, 1)
