@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 import msgspec
@@ -49,23 +50,45 @@ class NoAccess(Exception):
     """This person may not see or do that; the message says what is missing."""
 
 
+class Held(NamedTuple):
+    """A role that a user holds in a study: at one site, or in the whole study."""
+
+    role: str
+    study_id: int
+    site_id: int | None
+
+
+def _held(user: User, roles: Iterable[str] = frozenset(Role.values)) -> list[Held]:
+    """What a user holds, of some roles. It is read once for a user object: once a request."""
+    if not user.is_authenticated:
+        return []
+    if (known := getattr(user, "_held", None)) is None:
+        found = Membership.objects.filter(user_id=user.pk)
+        known = [Held(*one) for one in found.values_list("role", "study_id", "site_id")]
+        setattr(user, "_held", known)  # noqa: B010 - a user model knows nothing of it
+    return [one for one in known if one.role in roles]
+
+
+def _reach(held: Collection[Held]) -> tuple[list[int], list[int]]:
+    """The studies that roles reach as a whole, and the sites that others reach."""
+    whole = {one.study_id for one in held if one.site_id is None}
+    return sorted(whole), sorted({one.site_id for one in held if one.site_id is not None})
+
+
+def holds(user: User, roles: Iterable[str] = frozenset(Role.values)) -> bool:
+    """Whether a user holds one of the roles in any study."""
+    return bool(_held(user, roles))
+
+
 def roles_in(*, user: User, study: Study) -> set[str]:
     """The roles a user holds in a study. Superusers hold none: they manage, they do not look."""
-    if not user.is_authenticated:
-        return set()
-    return set(
-        Membership.objects.filter(user_id=user.pk, study=study).values_list("role", flat=True)
-    )
+    return {one.role for one in _held(user) if one.study_id == study.pk}
 
 
 def studies_for(user: User, *roles: str) -> QuerySet[Study]:
     """The studies in which a user holds one of the roles (any role when none is named)."""
-    if not user.is_authenticated:
-        return Study.objects.none()
-    held = Membership.objects.filter(user_id=user.pk)
-    if roles:
-        held = held.filter(role__in=roles)
-    return Study.objects.filter(pk__in=held.values("study_id"))
+    held = _held(user, roles or Role.values)
+    return Study.objects.filter(pk__in=sorted({one.study_id for one in held}))
 
 
 def access_study(*, user: User, slug: str, roles: AbstractSet[str]) -> Study:
@@ -135,11 +158,7 @@ def access_unblinding(*, user: User, slug: str) -> Study:
 
 def participants_for(user: User) -> QuerySet[Participant]:
     """Participants of the sites a coordinator has, and of an investigator's whole studies."""
-    if not user.is_authenticated:
-        return Participant.objects.none()
-    held = Membership.objects.filter(user_id=user.pk, role__in=READERS)
-    whole = held.filter(site=None).values("study_id")
-    sites = held.exclude(site=None).values("site_id")
+    whole, sites = _reach(_held(user, READERS))
     return Participant.objects.filter(Q(study__in=whole) | Q(site__in=sites))
 
 
@@ -167,21 +186,14 @@ def access_double_entry(*, user: User, slug: str, number: int) -> DoubleEntry:
 
 def sites_for(user: User, *roles: str) -> QuerySet[Site]:
     """The sites at which a user holds one of the roles: their own, or all of the study."""
-    if not user.is_authenticated:
-        return Site.objects.none()
-    held = Membership.objects.filter(user_id=user.pk, role__in=roles)
-    whole = held.filter(site=None).values("study_id")
-    return Site.objects.filter(Q(study__in=whole) | Q(pk__in=held.values("site_id")))
+    whole, sites = _reach(_held(user, roles))
+    return Site.objects.filter(Q(study__in=whole) | Q(pk__in=sites))
 
 
 def only_sites_of(*, user: User, study: Study) -> list[str]:
     """The codes of the sites that a user is kept to; none when they see the whole study."""
-    if not user.is_authenticated:
-        return []
-    held = Membership.objects.filter(user_id=user.pk, study=study, role__in=READERS)
-    if held.filter(site=None).exists():
-        return []
-    return sorted(held.values_list("site__code", flat=True).distinct())
+    whole, sites = _reach([one for one in _held(user, READERS) if one.study_id == study.pk])
+    return [] if whole else sorted(Site.objects.filter(pk__in=sites).values_list("code", flat=True))
 
 
 def alerts_for(user: User) -> QuerySet[Alert]:
@@ -215,11 +227,7 @@ def row_changes_for(user: User) -> QuerySet[RowChange]:
 
 def _own_trail(user: User) -> Q:
     """An auditor is masked: while arms are hidden, closed parts are for the closed role alone."""
-    if not user.is_authenticated:
-        return Q(pk__in=[])
-    held = Membership.objects.filter(user_id=user.pk, role__in=TRAIL_READERS)
-    whole = held.filter(site=None).values("study_id")
-    sites = held.exclude(site=None).values("site_id")
+    whole, sites = _reach(_held(user, TRAIL_READERS))
     audited = studies_for(user, Role.AUDITOR.value).filter(
         Q(masking=Masking.OPEN) | Q(unmasked_at__isnull=False)
     )

@@ -10,6 +10,7 @@ from django.core.exceptions import FieldDoesNotExist, PermissionDenied
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 from django.views.decorators.csrf import csrf_protect
 
 from ema import access
@@ -35,7 +36,7 @@ class OperatorSite(AdminSite):
 
     def has_permission(self, request: HttpRequest) -> bool:
         user = request.user
-        return user.is_active and (user.is_superuser or access.studies_for(user).exists())
+        return user.is_active and (user.is_superuser or access.holds(user))
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
         """As Django's, which lets nobody sign out who has no role."""
@@ -175,14 +176,15 @@ class RecordAdmin(ShownFieldsAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> Any:
         """The list, under the pages of the one study that this user reads."""
+        answer = super().changelist_view(request, extra_context)
         mine = list(access.studies_for(request.user)[:2])
-        shown: dict[str, Any] = {}
-        if len(mine) == 1:
+        if isinstance(answer, TemplateResponse) and len(mine) == 1:
             shown = {"only_study": mine[0], "page_groups": pages_of(mine[0], request.user)}
-        return super().changelist_view(request, (extra_context or {}) | shown)
+            answer.context_data = (answer.context_data or {}) | shown
+        return answer
 
     def _holds(self, request: HttpRequest, roles: frozenset[str]) -> bool:
-        return bool(roles) and access.studies_for(request.user, *roles).exists()
+        return access.holds(request.user, roles)
 
     def changeable(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         """Those records at whose site the user holds a writing role."""
