@@ -13,6 +13,7 @@ from uuid import UUID
 import msgspec
 import psycopg
 from django.db import DEFAULT_DB_ALIAS, OperationalError, connection, connections
+from psycopg.errors import InvalidSqlStatementName
 from psycopg.pq import ConnStatus, ExecStatus, TransactionStatus
 
 _prepared = threading.local()
@@ -67,10 +68,14 @@ def _name_of(raw: psycopg.Connection, statement: str) -> bytes:
 
 
 def _error(raw: psycopg.Connection, result: psycopg.pq.abc.PGresult) -> psycopg.Error:
-    """What PostgreSQL said; that it is gone, the client library can only say in words."""
-    if raw.pgconn.status == ConnStatus.BAD:
+    """What PostgreSQL said; that it is gone, the client library can only say in words.
+
+    Where it knows nothing of what was prepared, the connection is as good as gone.
+    """
+    error = psycopg.errors.error_from_result(result)
+    if raw.pgconn.status == ConnStatus.BAD or isinstance(error, InvalidSqlStatementName):
         return psycopg.OperationalError(result.get_error_message())
-    return psycopg.errors.error_from_result(result)
+    return error
 
 
 def rows(statement: str, arguments: Mapping[str, Any]) -> list[tuple[Any, ...]]:

@@ -65,6 +65,13 @@ def test_the_first_statement_of_a_request_replaces_a_dead_connection(own_connect
     assert prepared.value(WHO, 1) == backend
 
 
+def test_a_connection_that_knows_nothing_prepared_is_replaced_as_well(own_connection: None) -> None:
+    backend = prepared.value(WHO, 1)
+    with connection.cursor() as cursor:
+        cursor.execute("DEALLOCATE ALL")
+    assert prepared.first_value(WHO, 1) != backend
+
+
 def test_any_later_statement_says_that_the_connection_is_gone(own_connection: None) -> None:
     end_backend()
     with pytest.raises(OperationalError):
