@@ -21,7 +21,7 @@ from ema.api.errors import SERVER_ERROR, problem
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("django.request")  # where the framework says the same of its own
 NO_GUESSING = {"X-Content-Type-Options": "nosniff"}
 
 
@@ -39,6 +39,9 @@ def straight_to_doors(framework: "WSGIApplication") -> "WSGIApplication":
         reply = _answer(take, environ)
         headers = {**reply.headers, **NO_GUESSING, "Content-Length": str(len(reply.content))}
         status = HTTPStatus(reply.status)
+        if status >= HTTPStatus.BAD_REQUEST:
+            level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
+            log.log(level, "%s: %s", status.phrase, environ["PATH_INFO"])
         start_response(f"{status.value} {status.phrase}", list(headers.items()))
         return [reply.content]
 

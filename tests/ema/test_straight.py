@@ -153,6 +153,8 @@ def test_a_refusal_is_the_same_problem_both_ways(
     assert (answer.status, answer.json()) == (beside.status_code, beside.json())
     said = ("WWW-Authenticate", "Retry-After")
     assert [answer.headers.get(name) for name in said] == [beside.get(name) for name in said]
+    line, framework = [(each.name, each.levelname, each.message) for each in caplog.records]
+    assert line == framework
 
 
 def test_a_body_without_end_is_not_read_on(application: WSGIApplication, phone: Admission) -> None:
@@ -203,7 +205,10 @@ def test_a_defect_is_a_problem_for_the_phone_and_a_line_in_the_log(
 
 @pytest.mark.django_db(transaction=True)
 def test_while_the_database_is_away_phones_are_asked_to_come_again(
-    application: WSGIApplication, phone: Admission, monkeypatch: pytest.MonkeyPatch
+    application: WSGIApplication,
+    phone: Admission,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     body = batch()
     connection.close()
@@ -212,4 +217,6 @@ def test_while_the_database_is_away_phones_are_asked_to_come_again(
         answer = ask(application, body, phone.access_token)
     assert (answer.status, answer.json()["code"]) == (503, "database_away")
     assert answer.headers["Retry-After"] == "5"
+    [line] = caplog.records
+    assert (line.levelname, line.message) == ("ERROR", f"Service Unavailable: {SUBMIT}")
     assert ask(application, body, phone.access_token).status == 200
