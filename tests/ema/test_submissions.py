@@ -437,6 +437,8 @@ def test_answers_that_nobody_can_have_read_are_flagged(phone: Admission) -> None
     assert flags(phone, item(None, answers=quick)) == []
     quick[1]["rt_ms"] = 80
     assert flags(phone, item(None, answers=quick)) == ["too_fast"]
+    quick[1]["rt_ms"] = 2**63 - 1  # by a clock gone mad
+    assert flags(phone, item(None, answers=quick)) == []
 
 
 def test_a_phone_that_uploads_too_often_is_told_when_to_come(
