@@ -550,6 +550,30 @@ def test_an_answer_counts_though_its_prompt_is_being_changed_meanwhile(phone: Ad
     assert prompt.answered_at == Response.objects.get().completed_at_corrected
 
 
+@pytest.mark.django_db(transaction=True)
+def test_nothing_of_a_batch_is_stored_before_all_its_prompts_are_locked(phone: Admission) -> None:
+    """Two batches that give an id two prompts would wait for each other for ever."""
+    prompts = [make_prompt(phone.device.participant, ordinal=each) for each in (1, 2)]
+    answered, other = sorted(prompts, key=lambda prompt: prompt.pk)
+    assert statuses(submit(phone, [item(answered)])) == ["created"]
+    again = item(answered, id=str(uuid.UUID(int=1)))
+    batch = [again, item(other, id=str(uuid.UUID(int=2)))]
+
+    def answer() -> Any:
+        try:
+            return submit(phone, batch)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            Prompt.objects.filter(pk=other.pk).update(sent_at=timezone.now())
+            uploading = pool.submit(answer)
+            wait_until_somebody_waits_for_us()
+            assert statuses(submit(phone, [{**again, "prompt_id": None}])) == ["created"]
+        assert statuses(uploading.result()) == ["conflict", "created"]
+
+
 def wait_until_somebody_waits_for_us() -> None:
     until = time.monotonic() + 20
     while time.monotonic() < until:
