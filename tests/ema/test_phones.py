@@ -98,7 +98,7 @@ def _no_rate_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def network(live_server: LiveServer) -> Iterator[Network]:
     with Network(live_server.url) as between:
-        thread = threading.Thread(target=between.serve_forever, daemon=True)
+        thread = threading.Thread(target=between.serve_forever, args=[0.02], daemon=True)
         thread.start()
         yield between
         between.shutdown()
