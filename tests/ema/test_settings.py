@@ -15,6 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from django.conf import settings
 
 KEY = "k" * 50
+PRELOADED = [
+    "tests.ema.test_settings",
+    "django_stubs_ext",
+    "ema.embedded",
+    "ema.link_settings",
+    "ema.push_settings",
+    "scipy.stats",
+]
 MANAGE = str(Path(__file__).parents[2] / "manage.py")
 SERVER = {"DATABASE_URL": "postgres://a:b@127.0.0.1:1/c", "REDIS_URL": "redis://127.0.0.1:1/0"}
 
@@ -36,9 +44,12 @@ def surroundings() -> dict[str, str]:
 
 
 def check(environ: Mapping[str, str], said: Path) -> int | None:
-    """`manage.py check` in a process of its own that need not import Django anew; its exit code."""
+    """`manage.py check` in a process of its own; its exit code.
+
+    It need not import anew what knows nothing of settings.
+    """
     processes = multiprocessing.get_context("forkserver")
-    processes.set_forkserver_preload(["tests.ema.test_settings", "ema.link_settings"])
+    processes.set_forkserver_preload(PRELOADED)
     process = processes.Process(target=_check, args=({**surroundings(), **environ}, said))
     process.start()
     process.join()
@@ -166,8 +177,9 @@ def test_a_wrong_setting_is_named(environ: dict[str, str], sentence: str, tmp_pa
         {"DEBUG": "off", "REDIS_URL": "unix:///tmp/valkey.sock", "REDEEM_RATE": "1/hour"},
     ],
 )
-def test_right_settings_are_taken(environ: dict[str, str]) -> None:
-    assert manage("check", SECRET_KEY=KEY, **environ).returncode == 0
+def test_right_settings_are_taken(environ: dict[str, str], tmp_path: Path) -> None:
+    said = tmp_path / "said"
+    assert check({"SECRET_KEY": KEY, **environ}, said) == 0, said.read_text()
 
 
 def test_a_database_that_cannot_be_reached_is_named() -> None:
