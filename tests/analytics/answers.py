@@ -181,6 +181,7 @@ def make_trial(
         arm, slope = (("placebo", 0.6), ("clonidine", 0.3))[i % 2]
         participant = add_participant(study, f"P{i:02}", arm)
         answer(participant, pairs_drawn(slope + 0.02 * (i % 5), prompts, seed=i))
+    analyze()
     return study
 
 

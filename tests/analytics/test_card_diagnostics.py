@@ -1,8 +1,6 @@
 """Diagnostics of a comparison, from the database, against residuals that R computes row by row."""
 
-import csv
 import json
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -16,16 +14,9 @@ from analytics.models import AnalysisPlan, Snapshot
 from analytics.plan import Plan
 from analytics.plans import save
 from ema.audit import COMMAND
-from ema.models import Allocation, Prompt, Response, Study
-from tests.analytics.answers import (
-    DAY,
-    START,
-    add_participant,
-    answer,
-    make_study,
-    make_trial,
-    respond,
-)
+from ema.models import Allocation, Response, Study
+from tests.analytics.answers import DAY, START, add_participant, answer, make_trial
+from tests.analytics.golden_trial import golden_rows, golden_trial
 from tests.analytics.test_agreement import GOLDEN
 
 pytestmark = pytest.mark.django_db
@@ -33,38 +24,12 @@ REFERENCE = json.loads((GOLDEN / "diagnostics.json").read_text(encoding="utf-8")
 
 
 def serial_study() -> Study:
-    """The rows of the golden file, as many prompts a day as it has."""
-    study = make_study(arms=("control", "high"))
-    with (GOLDEN / "simulated_serial.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    phase = study.phases.get(key="treatment")
-    people = {code: add_participant(study, code, arm) for code, arm in arms_of(rows).items()}
-    number: dict[tuple[str, str], int] = {}
-    for row in rows:
-        day = row["id"], row["day"]
-        number[day] = number.get(day, 0) + 1
-        due_at = START + int(row["day"]) * DAY + number[day] * timedelta(hours=2)
-        prompt = Prompt.objects.create(
-            participant=people[row["id"]],
-            phase=phase,
-            questionnaire=phase.questionnaire,
-            study_on=due_at.date(),
-            study_day=int(row["day"]),
-            ordinal=number[day],
-            due_at=due_at,
-            expires_at=due_at + timedelta(minutes=30),
-            zone="Europe/Brussels",
-            tzdata="2026a",
-            planned_at=START - DAY,
-            released_at=START - DAY,
-            sent_at=due_at,
-        )
-        respond(prompt, int(row["stress"]), int(row["craving"]))
-    return study
-
-
-def arms_of(rows: list[dict[str, str]]) -> dict[str, str]:
-    return {row["id"]: row["arm"] for row in rows}
+    return golden_trial(
+        golden_rows("simulated_serial.csv"),
+        ("control", "high"),
+        day_of=lambda row: int(row["day"]),
+        phase_of=lambda row: "treatment",
+    )
 
 
 def diagnosed(study: Study, **plan: Any) -> dict[str, Any]:
