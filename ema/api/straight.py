@@ -39,9 +39,6 @@ def straight_to_doors(framework: "WSGIApplication") -> "WSGIApplication":
         reply = _answer(take, environ)
         headers = {**reply.headers, **NO_GUESSING, "Content-Length": str(len(reply.content))}
         status = HTTPStatus(reply.status)
-        if status >= HTTPStatus.BAD_REQUEST:
-            level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
-            log.log(level, "%s: %s", status.phrase, environ["PATH_INFO"])
         start_response(f"{status.value} {status.phrase}", list(headers.items()))
         return [reply.content]
 
@@ -59,14 +56,20 @@ def _answer(take: uploads.Take, environ: "WSGIEnvironment") -> uploads.Reply:
     try:
         reply = uploads.answer(take, authorization, partial(_body_of, environ))
     except Exception:
-        log.exception("%s failed", path)
+        log.exception("%s: %s", HTTPStatus.INTERNAL_SERVER_ERROR.phrase, path)
         reply = uploads.refused(problem(*SERVER_ERROR))
     else:
-        if reply.status >= HTTPStatus.BAD_REQUEST:
-            log.warning("%s answered %d", path, reply.status)
+        _log(HTTPStatus(reply.status), path)
     if reply.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         close_old_connections()  # that broke, as the framework does with each request
     return reply
+
+
+def _log(status: HTTPStatus, path: str) -> None:
+    """A line for each refusal, as the framework writes it."""
+    if status >= HTTPStatus.BAD_REQUEST:
+        level = logging.ERROR if status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.WARNING
+        log.log(level, "%s: %s", status.phrase, path)
 
 
 def _body_of(environ: "WSGIEnvironment") -> bytes:
