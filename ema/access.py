@@ -75,6 +75,12 @@ def _reach(held: Collection[Held]) -> tuple[list[int], list[int]]:
     return sorted(whole), sorted({one.site_id for one in held if one.site_id is not None})
 
 
+def _within(user: User, roles: Iterable[str], path: str = "") -> Q:
+    """What is in reach of somebody's roles: in a whole study, or at a site."""
+    whole, sites = _reach(_held(user, roles))
+    return Q(**{f"{path}study__in": whole}) | Q(**{f"{path}site__in": sites})
+
+
 def holds(user: User, roles: Iterable[str] = frozenset(Role.values)) -> bool:
     """Whether a user holds one of the roles in any study."""
     return bool(_held(user, roles))
@@ -158,19 +164,17 @@ def access_unblinding(*, user: User, slug: str) -> Study:
 
 def participants_for(user: User) -> QuerySet[Participant]:
     """Participants of the sites a coordinator has, and of an investigator's whole studies."""
-    whole, sites = _reach(_held(user, READERS))
-    return Participant.objects.filter(Q(study__in=whole) | Q(site__in=sites))
+    return Participant.objects.filter(_within(user, READERS))
 
 
 def adverse_events_for(user: User) -> QuerySet[AdverseEvent]:
     """Adverse events of the participants whom a user may see."""
-    return AdverseEvent.objects.filter(participant__in=participants_for(user))
+    return AdverseEvent.objects.filter(_within(user, READERS, "participant__"))
 
 
 def double_entries_for(user: User) -> DoubleEntryQuerySet:
     """What was entered, by anybody, about participants for whom a user enters results."""
-    sites = sites_for(user, Role.COORDINATOR.value)
-    return DoubleEntry.objects.filter(participant__site__in=sites)
+    return DoubleEntry.objects.filter(_within(user, [Role.COORDINATOR.value], "participant__"))
 
 
 def access_double_entry(*, user: User, slug: str, number: int) -> DoubleEntry:
@@ -198,7 +202,7 @@ def only_sites_of(*, user: User, study: Study) -> list[str]:
 
 def alerts_for(user: User) -> QuerySet[Alert]:
     """Alerts about participants of the sites that a user looks after."""
-    return Alert.objects.filter(participant__site__in=sites_for(user, *CARERS))
+    return Alert.objects.filter(_within(user, CARERS, "participant__"))
 
 
 def access_alert(*, user: User, slug: str, number: int) -> Alert:
@@ -227,12 +231,11 @@ def row_changes_for(user: User) -> QuerySet[RowChange]:
 
 def _own_trail(user: User) -> Q:
     """An auditor is masked: while arms are hidden, closed parts are for the closed role alone."""
-    whole, sites = _reach(_held(user, TRAIL_READERS))
     audited = studies_for(user, Role.AUDITOR.value).filter(
         Q(masking=Masking.OPEN) | Q(unmasked_at__isnull=False)
     )
     closed = Q(study__in=studies_for(user, Role.STATISTICIAN.value)) | Q(study__in=audited)
-    return (Q(study__in=whole) | Q(site__in=sites)) & (Q(is_closed=False) | closed)
+    return _within(user, TRAIL_READERS) & (Q(is_closed=False) | closed)
 
 
 class Signal(msgspec.Struct, frozen=True, array_like=True):
