@@ -2,7 +2,7 @@ from django.urls import path
 from drf_spectacular.views import SpectacularJSONAPIView
 
 from ema.api import participant, uploads, views
-from ema.api.reference import reference
+from ema.api.reference import PublishedSchema, reference
 
 app_name = "phone"
 urlpatterns = [
@@ -23,5 +23,5 @@ urlpatterns = [
     path("me/events:batch", uploads.Events.as_view(), name="events"),
     path("me/push-registration", views.PushRegistration.as_view(), name="push-registration"),
     path("docs/", reference, name="docs"),
-    path("schema/", SpectacularJSONAPIView.as_view(), name="schema"),
+    path("schema/", SpectacularJSONAPIView.as_view(generator_class=PublishedSchema), name="schema"),
 ]
