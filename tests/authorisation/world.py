@@ -9,6 +9,7 @@ from datetime import timedelta
 from http.cookies import SimpleCookie
 from typing import Any, NamedTuple
 
+from django.conf import settings
 from django.contrib.auth.models import User
 from django.http import HttpResponseBase
 from django.test import Client
@@ -231,6 +232,7 @@ def signed_in(user: User) -> Client:
     session = client.session
     note(session, timezone.now())  # once, as each request is undone with what it notes
     session.save()
+    client.cookies[settings.SESSION_COOKIE_NAME] = str(session.session_key)
     return client
 
 
