@@ -77,8 +77,11 @@ class Answer(msgspec.Struct):
     skip: Short | None = None
 
 
-class Submission(msgspec.Struct):
-    """One response as a phone sends it."""
+class Submission(msgspec.Struct, omit_defaults=True):
+    """One response as a phone sends it.
+
+    Its hash leaves defaults out, so that a field which a release adds changes no hash of before.
+    """
 
     id: uuid.UUID
     questionnaire: QuestionnaireRef

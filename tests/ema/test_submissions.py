@@ -134,6 +134,21 @@ def test_the_same_item_written_in_another_order_is_still_the_same(phone: Admissi
     assert statuses(submit(phone, [added])) == ["duplicate"]
 
 
+def test_the_hash_of_a_response_outlives_fields_that_are_added_to_it(phone: Admission) -> None:
+    """It is of what was said, and nothing is said by a default; the order is that of the fields."""
+    sent = {
+        "id": str(uuid.uuid4()),
+        "questionnaire": {"key": "hourly", "version": 1},
+        "completed_at": "2026-03-01T10:00:00+01:00",
+        "answers": [{"item": "stress", "value": 40, "rt_ms": 900, "skip": None}],
+        "trigger": "self_initiated",
+        "seq": 7,
+    }
+    assert statuses(submit(phone, [sent])) == ["created"]
+    said = json.dumps(sent, separators=(",", ":")).encode()
+    assert Response.objects.get().content_sha256 == hashlib.sha256(said).digest()
+
+
 def test_what_was_stored_when_the_hash_was_of_all_that_was_sent_is_known_again(
     phone: Admission,
 ) -> None:
