@@ -17,6 +17,7 @@ MOST_ITEMS = 100
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 DIGITS_AS_ONE = bytes.maketrans(b"0123456789", b"0" * 10)
 ENDLESS = b"0" * 300
+FAR = re.compile(rb"\d[eE][+-]?\d{4}")  # an exponent that numbers of PostgreSQL may not reach
 T = TypeVar("T")
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
@@ -280,7 +281,7 @@ def _tree_sha256(content: bytes) -> str | None:
 
 def _as_json(content: bytes) -> str:
     """The item as it was sent; what no JSON column can hold becomes a text of its bytes."""
-    if _tree_sha256(content) is None:
+    if _tree_sha256(content) is None or FAR.search(content):
         return json.dumps(content.decode(errors="backslashreplace"))
     return content.decode()
 

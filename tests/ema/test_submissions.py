@@ -167,6 +167,8 @@ def test_what_was_stored_when_the_hash_was_of_all_that_was_sent_is_known_again(
         (b"9" * 1000, "quarantined"),
         (b'"\xff"', "conflict"),  # nobody reads a field of the app's own
         (b"1e400000", "conflict"),
+        (b"1e-20000", "conflict"),
+        (b"0e99999999999999999999", "conflict"),
     ],
 )
 def test_what_no_column_holds_is_kept_as_a_text_also_where_nobody_reads_it(
@@ -243,6 +245,7 @@ def test_a_broken_item_is_quarantined_beside_good_ones(phone: Admission, what: s
 HOSTILE = {
     "an endless exponent": b'{"id": "x", "value": 1e999}',
     "a monstrous exponent": b'{"id": "x", "value": 1e400000}',
+    "a number next to nothing": b'{"id": "x", "value": 1e-400000}',
     "a number of a thousand digits": b'{"id": "x", "value": ' + b"9" * 1000 + b"}",
     "half an emoji": rb'{"id": "x", "value": "\ud83d"}',
     "bytes that are no text": b'{"id": "x", "value": "\xff\xfe"}',
