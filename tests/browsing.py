@@ -3,27 +3,28 @@
 import re
 from collections.abc import Iterator
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 from urllib.parse import urljoin, urlsplit
 
 from django.urls import Resolver404, resolve
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, ConsoleMessage, Page
+    from playwright.sync_api import Browser, ConsoleMessage, Page, ViewportSize
 
-SIZES = {"light": 1280, "dark": 390}
+Look = Literal["light", "dark"]
+SIZES: dict[Look, int] = {"light": 1280, "dark": 390}
 """Each look at its width in pixels: so both looks and both widths are seen."""
 GRAVE = ("serious", "critical")
 FILES = re.compile(r"\.\w{2,7}$|/export/|/files/")
 LEFT_OUT = re.compile(r"logout|_popup")
 HREFS = "[...document.querySelectorAll('a[href]:not([download])')].map(a => a.getAttribute('href'))"
 TOO_WIDE = """
+document.getAnimations().forEach(each => each.finish());
 [document.documentElement, ...(innerWidth > 900 ? [] : document.querySelectorAll("main, #content"))]
     .filter(one => one.scrollWidth > one.clientWidth + 1)
     .map(one => `${one.id || one.tagName} is ${one.scrollWidth - one.clientWidth} px too wide`)
 """
 RUN = "axe.run(document, {resultTypes: ['violations'], preload: false})"
-REST = "document.getAnimations().forEach(each => each.finish())"
 
 
 class Visitor:
@@ -41,7 +42,10 @@ class Visitor:
     ) -> None:
         self.server, self.complaints = server, list[str]()
         self.judged = set() if judged is None else judged
-        self.context = browser.new_context(reduced_motion="reduce")
+        self.looks: list[Look] = ["light", "dark"]
+        self.context = browser.new_context(
+            reduced_motion="reduce", color_scheme="light", viewport=_viewport("light")
+        )
         if session:
             self.context.add_cookies([{"name": "sessionid", "value": session, "url": server}])
         self.page: Page = self.context.new_page()
@@ -79,16 +83,19 @@ class Visitor:
         return list(self.links(path))
 
     def look(self, *, with_axe: bool = True) -> None:
-        """Note what does not fit or is hard to use, in both looks."""
+        """Note what does not fit or is hard to use, in both looks: first in the one there is."""
         axe = Axe(self.page) if with_axe else None
-        for look, width in SIZES.items():
-            self.page.emulate_media(color_scheme="dark" if look == "dark" else "light")
-            self.page.set_viewport_size({"width": width, "height": 900})
-            self.page.evaluate(REST)
-            for wide in self.page.evaluate(TOO_WIDE):
-                self._complain(f"at {width} px {wide}")
-            for fault in axe.grave_violations() if axe else ():
-                self._complain(f"{look}: {fault}")
+        self._look_once(self.looks[0], axe)
+        self.looks.reverse()
+        self.page.emulate_media(color_scheme=self.looks[0])
+        self.page.set_viewport_size(_viewport(self.looks[0]))
+        self._look_once(self.looks[0], axe)
+
+    def _look_once(self, look: Look, axe: "Axe | None") -> None:
+        for wide in self.page.evaluate(TOO_WIDE):
+            self._complain(f"at {SIZES[look]} px {wide}")
+        for fault in axe.grave_violations() if axe else ():
+            self._complain(f"{look}: {fault}")
 
     def links(self, path: str) -> Iterator[str]:
         """Own pages that this one leads to; files to download are none."""
@@ -128,6 +135,10 @@ class Axe:
         if "exceptionDetails" in answer:
             raise RuntimeError(answer["exceptionDetails"]["exception"]["description"])
         return answer["result"]["value"]
+
+
+def _viewport(look: Look) -> "ViewportSize":
+    return {"width": SIZES[look], "height": 900}
 
 
 def _routed(path: str) -> Iterator[str]:
