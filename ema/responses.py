@@ -70,7 +70,7 @@ def _with_form(phone: Uploader, item: Read[Submission] | Broken) -> Formed | Bro
         detail = f"There is no published version {named.version} of {named.key!r}."
         return Broken(
             id=str(item.item.id),
-            content_sha256=item.content_sha256,
+            sent_sha256=item.sent_sha256,
             raw=bytes(item.raw),
             fault=Fault("/questionnaire", detail),
         )
@@ -284,7 +284,7 @@ def _quarantine(
         kept = entry if isinstance(entry, Broken) else entry.read
         reason = "broken" if status.status == "quarantined" else "conflict"
         errors = msgspec.json.encode(status.errors).decode()
-        digest = bytes.fromhex(kept.content_sha256)
+        digest = bytes.fromhex(kept.sent_sha256)
         rows.append([phone.device_id, phone.participant_id, kept.as_json, reason, errors, digest])
     if rows:
         with connection.cursor() as cursor:

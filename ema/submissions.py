@@ -176,6 +176,11 @@ class Read(msgspec.Struct, Generic[T], frozen=True):
         return sha256 == self.content_sha256 or sha256 == _tree_sha256(bytes(self.raw))
 
     @property
+    def sent_sha256(self) -> str:
+        """What it is known by where all that was sent is kept."""
+        return _sent_sha256(bytes(self.raw))
+
+    @property
     def as_json(self) -> str:
         return _as_json(bytes(self.raw))
 
@@ -185,7 +190,7 @@ class Broken:
     """An item that could not: its id as far as there is one, and what is wrong."""
 
     id: str | None
-    content_sha256: str
+    sent_sha256: str
     raw: bytes
     fault: Fault
 
@@ -265,8 +270,11 @@ def _read(
 
 def _broken(content: bytes, error: Exception) -> Broken:
     """What is wrong with an item, first with it as JSON."""
-    digest = _tree_sha256(content) or hashlib.sha256(content).hexdigest()
-    return Broken(_named(content), digest, content, _fault(str(error)))
+    return Broken(_named(content), _sent_sha256(content), content, _fault(str(error)))
+
+
+def _sent_sha256(content: bytes) -> str:
+    return _tree_sha256(content) or hashlib.sha256(content).hexdigest()
 
 
 def _tree_sha256(content: bytes) -> str | None:

@@ -182,6 +182,27 @@ def test_what_no_column_holds_is_kept_as_a_text_also_where_nobody_reads_it(
     assert sent["id"] in str(Quarantine.objects.get().raw)
 
 
+@pytest.mark.parametrize(
+    ("changes", "status"),
+    [
+        ({"language": "fr"}, "conflict"),
+        ({"questionnaire": {"key": "x", "version": 9}}, "quarantined"),
+    ],
+)
+def test_what_is_kept_aside_is_known_by_all_that_was_sent(
+    phone: Admission, changes: dict[str, Any], status: str
+) -> None:
+    """As it ever was: what an earlier release kept aside is not kept twice."""
+    sent = item(make_prompt(phone.device.participant))
+    submit(phone, [sent])
+    aside = {**sent, **changes, "battery": 80}
+    assert statuses(submit(phone, [aside])) == [status]
+    whole = json.dumps(aside, sort_keys=True, separators=(",", ":")).encode()
+    assert Quarantine.objects.get().content_sha256 == hashlib.sha256(whole).digest()
+    assert statuses(submit(phone, [dict(reversed(aside.items()))])) == [status]
+    assert Quarantine.objects.count() == 1
+
+
 def test_another_content_under_the_same_id_is_a_conflict_and_kept_aside(phone: Admission) -> None:
     sent = item(make_prompt(phone.device.participant))
     submit(phone, [sent])
