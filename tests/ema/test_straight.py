@@ -16,6 +16,7 @@ from django.db import connection
 from django.test import Client
 from django.utils import timezone
 
+from ema import wsgi
 from ema.api.straight import straight_to_doors
 from ema.models import Phase, Response
 from ema.tokens import Admission
@@ -38,7 +39,7 @@ class Answer:
 
 @pytest.fixture
 def application() -> WSGIApplication:
-    return straight_to_doors(get_wsgi_application())
+    return wsgi.application
 
 
 @pytest.fixture

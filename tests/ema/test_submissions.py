@@ -443,6 +443,8 @@ def test_an_answer_after_withdrawal_is_kept_flagged_and_answers_no_prompt(phone:
         actor=audit.COMMAND,
     )
     assert flags(phone, item(prompt)) == ["after_withdrawal"]
+    assert statuses(submit(phone, [item(prompt), item(prompt)])) == ["created", "created"]
+    assert list(Response.objects.values_list("flags", flat=True)) == [["after_withdrawal"]] * 3
     prompt.refresh_from_db()
     assert prompt.answered_at is None
 
