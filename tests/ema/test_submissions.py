@@ -615,6 +615,26 @@ def test_nothing_of_a_batch_is_stored_before_all_its_prompts_are_locked(phone: A
         assert statuses(uploading.result()) == ["conflict", "created"]
 
 
+@pytest.mark.django_db(transaction=True)
+def test_a_batch_is_stored_in_the_order_of_ids_however_it_is_sent(phone: Admission) -> None:
+    """Two phones' batches of the same own reports would else wait for each other for ever."""
+    low, high = (item(None, id=str(uuid.UUID(int=each))) for each in (1, 2))
+
+    def answer() -> Any:
+        try:
+            return submit(phone, [high, low])
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        with transaction.atomic():
+            assert statuses(submit(phone, [low])) == ["created"]
+            uploading = pool.submit(answer)
+            wait_until_somebody_waits_for_us()
+            assert statuses(submit(phone, [high])) == ["created"]
+        assert statuses(uploading.result()) == ["duplicate", "duplicate"]
+
+
 def wait_until_somebody_waits_for_us() -> None:
     until = time.monotonic() + 20
     while time.monotonic() < until:
