@@ -18,9 +18,10 @@ from django.utils import timezone
 
 from ema import wsgi
 from ema.api.straight import straight_to_doors
-from ema.models import Phase, Response
+from ema.models import Device, Phase, Response
 from ema.tokens import Admission
 from tests import trial
+from tests.ema.test_prepared import end_backend
 
 pytestmark = pytest.mark.django_db
 SUBMIT, REPORT = "/api/v1/me/submissions:batch", "/api/v1/me/events:batch"
@@ -155,6 +156,27 @@ def test_a_refusal_is_the_same_problem_both_ways(
     assert [answer.headers.get(name) for name in said] == [beside.get(name) for name in said]
     line, framework = [(each.name, each.levelname, each.message) for each in caplog.records]
     assert line == framework
+
+
+@pytest.mark.parametrize("ended", ["revoked_at", "access_expires_at"])
+def test_a_phone_that_is_shut_out_stores_nothing(
+    application: WSGIApplication, phone: Admission, ended: str
+) -> None:
+    Device.objects.update(**{ended: timezone.now() - timedelta(seconds=1)})
+    for path in (SUBMIT, REPORT):
+        assert ask(application, batch(), phone.access_token, path).status == 401
+    assert not Response.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_no_phone_notices_that_the_server_lost_its_connection(
+    application: WSGIApplication, phone: Admission
+) -> None:
+    body = batch()
+    for path in (SUBMIT, REPORT):
+        assert ask(application, body, phone.access_token, path).status == 200
+        end_backend()
+        assert ask(application, body, phone.access_token, path).status == 200
 
 
 def test_a_body_without_end_is_not_read_on(application: WSGIApplication, phone: Admission) -> None:
