@@ -17,7 +17,8 @@ MOST_ITEMS = 100
 EARLIEST, LATEST = datetime(1900, 1, 1, tzinfo=UTC), datetime(3000, 1, 1, tzinfo=UTC)
 DIGITS_AS_ONE = bytes.maketrans(b"0123456789", b"0" * 10)
 ENDLESS = b"0" * 300
-FAR = re.compile(rb"\d[eE][+-]?\d{4}")  # an exponent that numbers of PostgreSQL may not reach
+# A number with an exponent that PostgreSQL's may not reach; an id such as 1e2345… is none.
+FAR = re.compile(rb"(?:^|[\s:,\[])-?\d[\d.]*[eE][+-]?\d{4}")
 T = TypeVar("T")
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]

@@ -195,10 +195,11 @@ def test_what_is_kept_aside_is_known_by_all_that_was_sent(
     """As it ever was: what an earlier release kept aside is not kept twice."""
     sent = item(make_prompt(phone.device.participant))
     submit(phone, [sent])
-    aside = {**sent, **changes, "battery": 80}
+    aside = {**sent, **changes, "battery": 80, "build": "08-1e2345"}
     assert statuses(submit(phone, [aside])) == [status]
     whole = json.dumps(aside, sort_keys=True, separators=(",", ":")).encode()
-    assert Quarantine.objects.get().content_sha256 == hashlib.sha256(whole).digest()
+    kept = Quarantine.objects.get()
+    assert (kept.raw, kept.content_sha256) == (aside, hashlib.sha256(whole).digest())
     assert statuses(submit(phone, [dict(reversed(aside.items()))])) == [status]
     assert Quarantine.objects.count() == 1
 
