@@ -4,7 +4,9 @@ import re
 from datetime import timedelta
 
 import pytest
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from ema import audit, withdrawal
@@ -61,6 +63,17 @@ def test_another_role_widens_nobodys_site(study: Study) -> None:
     assert "S1-001" not in page(client.get("/admin/ema/participant/"))
     assert "participant S1-001" in subjects_seen(client)
     assert "S2" in page(client.get("/studies/demo/ledger/"))
+
+
+def test_roles_are_looked_up_once_a_request_and_end_with_the_next(study: Study) -> None:
+    client = sign_in("cora", study, "coordinator")
+    pages = ("/admin/ema/participant/", "/studies/demo/participants/")
+    for address in pages:
+        with CaptureQueriesContext(connection) as asked:
+            assert client.get(address).status_code == 200
+        assert sum("ema_membership" in one["sql"] for one in asked) == 1, address
+    study.memberships.all().delete()
+    assert [client.get(address).status_code for address in pages] == [302, 404]
 
 
 @pytest.mark.parametrize("role", ["investigator", "statistician"])
