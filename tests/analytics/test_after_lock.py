@@ -26,7 +26,7 @@ from ema.models import Phase, Prompt, Response, Study
 from tests import trial
 from tests.analytics.answers import add_prompt, answer, make_trial, make_user, respond
 from tests.analytics.test_migrations import at
-from tests.ema.test_submissions import item, make_prompt, submit
+from tests.ema.uploading import item, make_prompt, submit
 
 pytestmark = pytest.mark.django_db
 MINUTE = timedelta(minutes=1)

@@ -50,7 +50,7 @@ from ema.urine import Entry
 from tests import trial
 from tests.console.test_adverse_events import HEADACHE, reported
 from tests.ema.test_admin import page, sign_in
-from tests.ema.test_submissions import item, make_prompt, submit
+from tests.ema.uploading import item, make_prompt, submit
 
 pytestmark = pytest.mark.django_db
 

@@ -28,7 +28,7 @@ from ema.questionnaires import drafts
 from tests import trial
 from tests.ema.test_admin import page, sign_in
 from tests.ema.test_questionnaire_admin import form_of
-from tests.ema.test_submissions import item, make_prompt, submit
+from tests.ema.uploading import item, make_prompt, submit
 
 pytestmark = pytest.mark.django_db(transaction=True)
 DAY = timedelta(days=1)

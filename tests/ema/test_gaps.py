@@ -13,7 +13,7 @@ from ema.models import Device
 from ema.tokens import Admission
 from tests import trial
 from tests.ema.test_admin import sign_in
-from tests.ema.test_submissions import item, post, statuses, submit
+from tests.ema.uploading import item, post, statuses, submit
 
 pytestmark = pytest.mark.django_db
 

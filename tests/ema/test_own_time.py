@@ -12,7 +12,7 @@ from ema.models import Participant, Phase, PhaseStart, Response
 from ema.own_time import is_within
 from ema.tokens import Admission
 from tests import trial
-from tests.ema.test_submissions import item, make_prompt, statuses, submit
+from tests.ema.uploading import item, make_prompt, statuses, submit
 
 pytestmark = pytest.mark.django_db
 BRUSSELS = ZoneInfo("Europe/Brussels")

@@ -26,7 +26,7 @@ from ema.tokens import Admission
 from scheduler.planning import plan_prompts
 from tests import trial
 from tests.ema.test_schedule import make_prompt
-from tests.ema.test_submissions import item, statuses, submit
+from tests.ema.uploading import item, statuses, submit
 
 pytestmark = pytest.mark.django_db
 

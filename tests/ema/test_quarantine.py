@@ -12,7 +12,7 @@ from ema import audit, quarantine, studies
 from ema.models import AuditEvent, Prompt, Quarantine, Response, Study
 from ema.quarantine import QuarantineRefused
 from tests import trial
-from tests.ema.test_submissions import item, make_prompt, new_phone, submit
+from tests.ema.uploading import item, make_prompt, new_phone, submit
 
 pytestmark = pytest.mark.django_db
 

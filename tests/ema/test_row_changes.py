@@ -29,7 +29,7 @@ from ema.models import (
 from scheduler.planning import plan_prompts
 from tests import trial
 from tests.ema.test_admin import sign_in
-from tests.ema.test_submissions import item, statuses, submit
+from tests.ema.uploading import item, statuses, submit
 
 pytestmark = pytest.mark.django_db
 
