@@ -43,6 +43,7 @@ class Case(NamedTuple):
 
 CASES = (Case(50, 1, 24), Case(50, 8, 64), Case(1, 1, 250), Case(1, 8, 600), Case(1, 32, 960))
 QUICK_CASES = (Case(50, 1, 12), Case(50, 8, 48), Case(1, 1, 200), Case(1, 8, 200), Case(1, 32, 320))
+WARM = Case(50, 4, 100)
 CPU_AT_MOST = {1: 1000.0, 50: 80.0}  # µs of web and PostgreSQL together per answer, by size
 OF_PGBENCH = Goal("≥", 0.4)  # of batches of 50
 TAIL = Goal("<", 5)  # p99 in p50s
@@ -74,8 +75,8 @@ def measure(quick: bool) -> Iterator[Figure]:
     """Rates, latencies and CPU by size of the request and by how many come at once."""
     repeats, cases = (2, QUICK_CASES) if quick else (5, CASES)
     with empty_database(), ExitStack() as undo:
-        site = set_up(undo, participants=60 if quick else 270)
-        _through_the_door(site, Case(50, 4, 16), Measured())  # every worker has seen the study
+        site = set_up(undo, participants=90 if quick else 290)
+        _through_the_door(site, WARM, Measured())  # what a process pays in its first second
         analyze()  # as a server that runs for longer than a minute does by itself
         for case in cases:
             say(f"  {case}")
