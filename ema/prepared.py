@@ -81,7 +81,8 @@ def _error(raw: psycopg.Connection, result: psycopg.pq.abc.PGresult) -> psycopg.
 def rows(statement: str, arguments: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """All rows of a statement, their values read from binary.
 
-    psycopg prepares none: what it has prepared it drops with every rollback, and ours as well.
+    psycopg prepares none here nor, as Django sets it, anywhere: with what it has prepared it drops
+    ours, whenever a transaction is rolled back.
     """
     connection.ensure_connection()
     with connection.wrap_database_errors:

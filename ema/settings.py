@@ -80,7 +80,6 @@ def _secret_key() -> str:
 # Statements of the hot path (ema/prepared.py) are planned once per connection, and never compiled:
 # both would cost more than they do themselves. What a trial reads is in memory, where looking up is
 # cheap: by default PostgreSQL looks through all participants for the one whose phone it is.
-ONLY_WHEN_ASKED = 1_000_000
 PLANS = "-c plan_cache_mode=force_generic_plan -c jit=off -c random_page_cost=1.1"
 WHO = f"-c fourbeat.actor={setting_values.process_name(sys.argv)}"
 
@@ -104,11 +103,7 @@ def _database() -> dict[str, Any]:
                 "postgres://user:password@host/name."
             )
             raise ImproperlyConfigured(message)
-    defaults = {
-        "options": f"{PLANS} {WHO}",
-        "prepare_threshold": ONLY_WHEN_ASKED,
-        "connect_timeout": 5,
-    }
+    defaults = {"options": f"{PLANS} {WHO}", "connect_timeout": 5}
     options = defaults | found.get("OPTIONS", {})
     return {**found, "CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True, "OPTIONS": options}
 

@@ -1,4 +1,4 @@
-"""Uploads, straight from the web server to their doors: the framework costs as much as they do.
+"""Uploads, straight from the web server to their doors: the framework costs two thirds of theirs.
 
 Whatever is not plainly an upload that may be answered goes the framework's way: all other methods
 and addresses, and what came unencrypted where that is sent elsewhere.

@@ -57,6 +57,7 @@ def test_a_statement_is_still_prepared_after_a_rollback(own_connection: None) ->
             prepared.rows("SELECT 1 WHERE %(one)s = 1", {"one": 1})
             transaction.set_rollback(True)
     assert prepared.value(WHO, 1)
+    assert connection.connection.prepare_threshold is None
 
 
 def test_the_first_statement_of_a_request_replaces_a_dead_connection(own_connection: None) -> None:
