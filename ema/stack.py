@@ -130,21 +130,27 @@ def web(
     host: str = "127.0.0.1",
     port: int = 0,
     workers: int = 1,
+    threads: int = 1,
     environ: Mapping[str, str] | None = None,
 ) -> Iterator[str]:
     """A web server of our own for the length of a block; its address."""
     port = port or free_port(host)
-    with running(start_web(host, port, workers, environ)):
+    with running(start_web(host, port, workers, threads, environ)):
         yield f"http://{host}:{port}"
 
 
 def start_web(
-    host: str, port: int, workers: int = 1, environ: Mapping[str, str] | None = None
+    host: str,
+    port: int,
+    workers: int = 1,
+    threads: int = 1,
+    environ: Mapping[str, str] | None = None,
 ) -> Part:
     """A web server that answers already."""
     refuse_unusable_port(host, port)
-    options = ["--host", host, "--port", str(port), "--workers", str(workers)]
-    part = start_part(f"web-{port}", "web", *options, environ=environ)
+    numbers = {"--port": port, "--workers": workers, "--threads": threads}
+    options = [text for name, number in numbers.items() for text in (name, str(number))]
+    part = start_part(f"web-{port}", "web", "--host", host, *options, environ=environ)
     with ExitStack() as undo:
         undo.callback(stop_part, part)
         wait_for_web(part, f"http://{host}:{port}")

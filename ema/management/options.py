@@ -85,3 +85,4 @@ def queues(text: str) -> str:
 
 port = whole(1, 65_535)
 processes = whole(1, 1_000)
+threads = whole(1, 64)

@@ -100,6 +100,7 @@ def test_a_host_of_another_machine_is_not_called_a_port_in_use() -> None:
         (["serve", "--port", "0"], "'0' is not a whole number from 1 to 65535"),
         (["web", "--port", "http"], "'http' is not a whole number from 1 to 65535"),
         (["web", "--workers", "0"], "'0' is not a whole number from 1"),
+        (["web", "--threads", "65"], "'65' is not a whole number from 1 to 64"),
         (["worker", "--concurrency", "-1"], "'-1' is not a whole number from 1"),
         (["worker", "--queues", "foo,"], "there is no queue 'foo' in 'foo,': write trial or"),
         (["worker", "--queues", "trial,"], "there is no queue '' in 'trial,'"),

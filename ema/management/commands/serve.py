@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 
 from ema import stack
-from ema.management.options import port, processes
+from ema.management.options import port, processes, threads
 from ema.stack import Part, StackError
 
 LOOK_EVERY_S = 1.0
@@ -28,11 +28,19 @@ class Command(BaseCommand):
         parser.add_argument(
             "--workers", type=processes, default=1, help="web processes. Default: 1"
         )
+        parser.add_argument(
+            "--threads",
+            type=threads,
+            default=8,
+            help="of each web process: as many slow phones and downloads it bears without a proxy "
+            "in front. Default: 8",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        host, number, workers = options["host"], options["port"], options["workers"]
+        host, number = options["host"], options["port"]
+        size = options["workers"], options["threads"]
         starts: list[Callable[[], Part]] = [
-            lambda: stack.start_web(host, number, workers),
+            lambda: stack.start_web(host, number, *size),
             *stack.JOBS,
         ]
         kept: list[Part] = []

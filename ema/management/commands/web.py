@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from ema import stack
-from ema.management.options import port, processes
+from ema.management.options import port, processes, threads
 
 
 class Command(BaseCommand):
@@ -16,6 +16,14 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=port, default=8000, help="default: 8000")
         parser.add_argument(
             "--workers", type=processes, default=1, help="processes; about one per core. Default: 1"
+        )
+        parser.add_argument(
+            "--threads",
+            type=threads,
+            default=1,
+            help="of each process. One is fastest behind a proxy that takes requests and responses "
+            "in whole; without one, whoever sends or reads slowly keeps a thread to themselves: "
+            "take 8. Default: 1",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -32,6 +40,6 @@ class Command(BaseCommand):
             port=options["port"],
             interface=Interfaces.WSGI,
             workers=options["workers"],
-            blocking_threads=1,
+            blocking_threads=options["threads"],
             respawn_failed_workers=True,
         ).serve()
