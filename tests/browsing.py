@@ -49,6 +49,7 @@ class Visitor:
         if session:
             self.context.add_cookies([{"name": "sessionid", "value": session, "url": server}])
         self.page: Page = self.context.new_page()
+        self.axe = Axe(self.page)
         self.page.on("console", self._hear)
         self.page.on("pageerror", lambda error: self._complain(str(error)))
 
@@ -84,17 +85,18 @@ class Visitor:
 
     def look(self, *, with_axe: bool = True) -> None:
         """Note what does not fit or is hard to use, in both looks: first in the one there is."""
-        axe = Axe(self.page) if with_axe else None
-        self._look_once(self.looks[0], axe)
+        if with_axe:
+            self.axe.load()
+        self._look_once(self.looks[0], with_axe=with_axe)
         self.looks.reverse()
         self.page.emulate_media(color_scheme=self.looks[0])
         self.page.set_viewport_size(_viewport(self.looks[0]))
-        self._look_once(self.looks[0], axe)
+        self._look_once(self.looks[0], with_axe=with_axe)
 
-    def _look_once(self, look: Look, axe: "Axe | None") -> None:
+    def _look_once(self, look: Look, *, with_axe: bool) -> None:
         for wide in self.page.evaluate(TOO_WIDE):
             self._complain(f"at {SIZES[look]} px {wide}")
-        for fault in axe.grave_violations() if axe else ():
+        for fault in self.axe.grave_violations() if with_axe else ():
             self._complain(f"{look}: {fault}")
 
     def links(self, path: str) -> Iterator[str]:
@@ -108,13 +110,19 @@ class Visitor:
 
 
 class Axe:
-    """axe-core beside the page, in a world of its own: the page's policy stays as it is."""
+    """axe-core beside the page, in a world of its own: the page's policy stays as it is.
+
+    One session and one name of the world for all documents: each more slows every page down.
+    """
 
     def __init__(self, page: "Page") -> None:
         self.session = page.context.new_cdp_session(page)
+
+    def load(self) -> None:
+        """Into the document that the page shows now."""
         frame = self.session.send("Page.getFrameTree")["frameTree"]["frame"]["id"]
-        world = self.session.send("Page.createIsolatedWorld", {"frameId": frame})
-        self.world = world["executionContextId"]
+        wanted = {"frameId": frame, "worldName": "axe"}
+        self.world = self.session.send("Page.createIsolatedWorld", wanted)["executionContextId"]
         source = files("axe_playwright_python").joinpath("axe.min.js").read_text(encoding="utf-8")
         self._evaluate(f"{source};0")
 
