@@ -5,6 +5,7 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
+from django.contrib.auth.hashers import Argon2PasswordHasher
 from django.core.cache import cache
 from django.db import connection, transaction
 from django.test import TransactionTestCase
@@ -20,6 +21,16 @@ settings.load_profile("shared")
 def _own_rate_limits() -> None:
     """Attempts of one test are not held against the next."""
     cache.key_prefix = uuid.uuid4().hex
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hashing_is_quick() -> Iterator[None]:
+    """A quarter of a second for each password is there to stop guessing, not tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Argon2PasswordHasher, "time_cost", 1)
+        patch.setattr(Argon2PasswordHasher, "memory_cost", 8)
+        patch.setattr(Argon2PasswordHasher, "parallelism", 1)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -94,6 +94,10 @@ def test_a_right_password_ends_the_count(study: Study) -> None:
         assert sign_in(client, RIGHT).status_code == 302
 
 
+def test_a_password_is_kept_as_argon2_makes_it(study: Study) -> None:
+    assert User.objects.get().password.startswith("argon2$argon2id$")
+
+
 def test_no_password_is_kept_of_failed_attempts(study: Study) -> None:
     from axes.models import AccessAttempt
 
