@@ -1,8 +1,9 @@
-"""Waking hours of a participant: whether they can work, and as weekdays and weekends.
+"""Waking hours: whether they can work, as weekdays and weekends, and in words.
 
 Whether hours work is the scheduler's to say: it appends its check (decision 0007).
 """
 
+import re
 from calendar import day_name
 from collections.abc import Callable
 from datetime import time
@@ -13,6 +14,21 @@ HOURS_CHECKS: list[Callable[[object], list[str]]] = []
 
 WORKING_DAYS, WEEKEND = [1, 2, 3, 4, 5], [6, 7]
 WRITTEN = "%H:%M"
+ONE_WINDOW = re.compile(
+    r"(?P<days>[^:]+):\s*(?P<start>[\d:]+)\s*(?:to|until|-|–)\s*(?P<end>[\d:]+)", re.IGNORECASE
+)
+A_RANGE = re.compile(r"\s*(?:\bto\b|-|–)\s*")
+A_LIST = re.compile(r"\s*(?:,|\band\b)\s*")
+
+
+class HoursUnreadable(ValueError):
+    """A line that names no window."""
+
+    def __init__(self, line: str) -> None:
+        super().__init__(
+            f"{line!r} is not a window. Write one a line, days first: 'Monday to Friday: 08:00 to "
+            "22:00', 'Saturday and Sunday: 09:30 to 23:00' or 'every day: 08:00 to 22:00'."
+        )
 
 
 class Stretch(NamedTuple):
@@ -55,6 +71,55 @@ def in_words(windows: object) -> str:
     return "\n".join(
         f"{_named(each['weekdays'])}: {each['start']} to {each['end']}" for each in windows
     )
+
+
+def from_words(text: str) -> list[dict[str, Any]]:
+    """Waking hours as they are stored, of words such as `in_words` writes. HoursUnreadable."""
+    return [_window_of(line) for line in map(str.strip, text.splitlines()) if line]
+
+
+def _window_of(line: str) -> dict[str, Any]:
+    found = ONE_WINDOW.fullmatch(line)
+    try:
+        if found is None:
+            raise ValueError(line)
+        start, end = (_clock(found[name]) for name in ("start", "end"))
+        return {"weekdays": _days(found["days"].strip().lower()), "start": start, "end": end}
+    except ValueError as error:
+        raise HoursUnreadable(line) from error
+
+
+def _clock(text: str) -> str:
+    """A local time as it is stored; ValueError where it is none."""
+    padded = text.zfill(5) if text.count(":") == 1 else text
+    time.fromisoformat(padded)
+    return padded
+
+
+def _days(text: str) -> list[int]:
+    """Numbers of the weekdays that are named, alone or from one to another; else ValueError."""
+    if text == "every day":
+        return [*WORKING_DAYS, *WEEKEND]
+    days: dict[int, None] = {}  # a set that keeps its order
+    for part in filter(None, A_LIST.split(text)):
+        first, *others = [_day(name) for name in A_RANGE.split(part)]
+        if len(others) > 1:
+            raise ValueError(part)
+        last = others[0] if others else first
+        days |= dict.fromkeys((first + n - 1) % 7 + 1 for n in range((last - first) % 7 + 1))
+    if not days:
+        raise ValueError(text)
+    return list(days)
+
+
+def _day(name: str) -> int:
+    """1 is Monday; three letters are enough."""
+    (number,) = [
+        number
+        for number, day in enumerate(day_name, start=1)
+        if len(name) >= 3 and day.lower().startswith(name)
+    ]
+    return number
 
 
 def _named(weekdays: list[int]) -> str:

@@ -15,6 +15,13 @@ from django_otp.plugins.otp_static.models import StaticDevice
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from ema import access, arms, phases, sealing, studies
+from ema.admin.in_words import (
+    HoursField,
+    MinutesField,
+    TimesField,
+    TreatmentsField,
+    WeekdaysField,
+)
 from ema.admin.labels import LabelledInline
 from ema.admin.site import RecordAdmin, SetUpAdmin, actor
 from ema.audit import Actor
@@ -26,6 +33,7 @@ from ema.models import (
     Site,
     Study,
 )
+from ema.models.study import whole_day_windows
 
 OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
 
@@ -59,6 +67,12 @@ class SiteInline(LabelledInline):
 
 
 class ArmForm(EmptiableForm):
+    treatments = TreatmentsField(
+        widget=forms.Textarea(attrs={"rows": 2, "cols": 30}),
+        help_text="In a crossover, where an arm is a sequence: what it receives in each phase, a "
+        "line each, first: placebo. Empty: one treatment throughout.",
+    )
+
     def _post_clean(self) -> None:
         """Say what of an arm is settled, once its fields have been read into it."""
         super()._post_clean()  # type: ignore[misc]
@@ -76,6 +90,17 @@ class ArmInline(LabelledInline):
 
 
 class PhaseForm(EmptiableForm):
+    windows = HoursField(
+        required=True,
+        initial=whole_day_windows,
+        help_text="When people may be asked, by their own clock. A window a line: "
+        "Monday to Friday: 08:00 to 22:00.",
+    )
+    fixed_times = TimesField(help_text="Of the fixed design: 09:00, 21:30.")
+    reminders_after = MinutesField(
+        help_text="Minutes after the prompt: 10, 20. Empty: no reminders."
+    )
+
     def _post_clean(self) -> None:
         """Say why the phase cannot work, once its fields have been read into it."""
         super()._post_clean()  # type: ignore[misc]
@@ -94,9 +119,13 @@ class PhaseInline(admin.StackedInline[Phase, Study]):
         return super().has_delete_permission(request, obj) and not has_started
 
 
+class StudyForm(EmptiableForm):
+    urine_weekdays = WeekdaysField(help_text="Days of urine tests. None: no urine tests.")
+
+
 @admin.register(Study)
 class StudyAdmin(SetUpAdmin):
-    form = EmptiableForm
+    form = StudyForm
     list_display = ["slug", "title", "masking", "started_at", "locked_at", "allocation"]
     fields = [
         "slug",

@@ -1,17 +1,14 @@
 """Enrolling from the coordinator's page: the code, its QR code, consent, waking hours."""
 
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pytest
 from django.test import Client
 from django.utils import timezone
-from hypothesis import given
-from hypothesis import strategies as st
 
-from ema import audit, consents, enrolment, handover, hours
+from ema import audit, consents, enrolment, handover
 from ema.consents import Agreed
-from ema.hours import Stretch
 from ema.models import AuditEvent, Consent, EnrolmentCode, Participant, Site, Study
 from tests import trial
 from tests.ema.test_admin import page, sign_in
@@ -196,22 +193,6 @@ def test_the_qr_code_keeps_the_code_out_of_logs() -> None:
     drawn = handover.qr_svg(address, title="A & B")
     assert "style=" not in drawn
     assert "<title>A &amp; B</title>" in drawn
-
-
-minutes = st.builds(time, st.integers(0, 23), st.integers(0, 59))
-
-
-@given(minutes, minutes, minutes, minutes)
-def test_stored_hours_are_read_back(a: time, b: time, c: time, d: time) -> None:
-    said = Stretch(a, b), Stretch(c, d)
-    assert hours.stretches_of(hours.windows_of(*said)) == said
-
-
-def test_hours_of_days_that_differ_are_not_two_stretches() -> None:
-    assert hours.stretches_of(None) is None
-    assert hours.stretches_of([]) is None
-    twice = [{"weekdays": [1, 2, 3, 4, 5, 6, 7], "start": "08:00", "end": "12:00"}] * 2
-    assert hours.stretches_of(twice) is None
 
 
 def test_the_date_of_consent_is_the_participants() -> None:

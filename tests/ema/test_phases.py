@@ -1,6 +1,5 @@
 """Setting up phases: what cannot work is refused in words, what changes is written down."""
 
-import json
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
 
-from ema import audit, phases, studies
+from ema import audit, hours, phases, studies
 from ema.models import AuditEvent, Phase, Study
 from scheduler.planning import plan_prompts
 from tests import trial
@@ -33,9 +32,9 @@ def form_of(study: Study, **changes: Any) -> dict[str, Any]:
     phase, site = the_phase(study), study.sites.get()
     fields = {
         **phases.protocol(phase),
-        "windows": json.dumps(phase.windows),
-        "fixed_times": json.dumps(phase.fixed_times),
-        "reminders_after": json.dumps(phase.reminders_after),
+        "windows": hours.in_words(phase.windows),
+        "fixed_times": ", ".join(phase.fixed_times),
+        "reminders_after": ", ".join(map(str, phase.reminders_after)),
         **changes,
     }
     content = {f"phases-0-{name}": v for name, v in fields.items() if v is not None}
@@ -65,19 +64,50 @@ def test_a_protocol_that_cannot_work_is_refused_when_it_is_saved(root: Client) -
     said = save(root, study, prompts_per_day=15)
     assert "15 prompts at least 1 h apart need 15 h, but the windows last only" in said
     assert the_phase(study).prompts_per_day == 4
-    zero = [{"weekdays": [8], "start": "08:00", "end": "22:00"}]
-    assert "Weekdays are numbers from 1 (Monday) to 7" in save(
-        root, study, windows=json.dumps(zero)
-    )
+    said = save(root, study, windows="every day: 08:00 to 22:00\nFriday: 21:00 to 23:00")
+    assert "overlap" in said
 
 
 def test_a_window_without_length_is_refused(root: Client) -> None:
     study = trial.make_study(has_started=False)
-    window = {"weekdays": [1, 2, 3, 4, 5], "start": "08:00", "end": "08:00"}
-    said = save(root, study, windows=json.dumps([window]))
+    said = save(root, study, windows="Monday to Friday: 08:00 to 08:00")
     assert "The window 08:00–08:00 has no length: let it end after it starts" in said
-    whole_day = window | {"start": "00:00", "end": "00:00"}
-    assert save(root, study, windows=json.dumps([whole_day])) == ""
+    assert save(root, study, windows="Monday to Friday: 00:00 to 00:00") == ""
+
+
+def test_times_are_written_in_words(root: Client) -> None:
+    study = trial.make_study(has_started=False)
+    words = {
+        "windows": "Mon-Fri: 8:00 to 22:00\nSaturday and Sunday: 09:30 to 01:00",
+        "reminders_after": "10, 20",
+    }
+    assert save(root, study, **words) == ""
+    phase = the_phase(study)
+    assert phase.windows == [
+        {"weekdays": [1, 2, 3, 4, 5], "start": "08:00", "end": "22:00"},
+        {"weekdays": [6, 7], "start": "09:30", "end": "01:00"},
+    ]
+    assert phase.reminders_after == [10, 20]
+    assert save(root, study, design="fixed", fixed_times="9:00, 21:30") == ""
+    assert the_phase(study).fixed_times == ["09:00", "21:30"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"windows": "every day 08:00 to 22:00"}, "is not a window. Write one a line, days first"),
+        ({"windows": ""}, "This field is required."),
+        ({"fixed_times": "09:00, noon"}, "&#x27;noon&#x27; is not a time of the day"),
+        ({"reminders_after": "10, -5"}, "&#x27;-5&#x27; is not a number of minutes"),
+    ],
+)
+def test_words_that_say_no_time_are_refused(
+    root: Client, changes: dict[str, str], sentence: str
+) -> None:
+    study = trial.make_study(has_started=False)
+    said = save(root, study, **changes)
+    assert sentence in said
+    assert next(iter(changes.values())) in said, "what was written is still there"
 
 
 @pytest.mark.parametrize("whose", ["zone", "sites-0-zone"])

@@ -1,6 +1,5 @@
 """What an administrator may set up, what is settled, and what it leaves in the audit trail."""
 
-import json
 from typing import Any
 
 import pytest
@@ -176,18 +175,24 @@ def test_treatments_of_a_sequence_are_set_with_the_arm_and_settled_by_the_start(
     root: Client,
 ) -> None:
     study = trial.make_study(has_started=False)
-    wrong = arm_form(study, **{"arms-0-treatments": '{"first": "two words"}'})
-    assert "Write treatments by phase" in save_study(root, study, **wrong)
-    given = '{"first": "clonidine", "second": "placebo"}'
-    save_study(root, study, **arm_form(study, **{"arms-0-treatments": given}))
-    assert study.arms.get(key="clonidine").treatments == json.loads(given)
+    for written, sentence in {
+        "first": "&#x27;first&#x27; is not a phase and its treatment: write first: placebo",
+        "first: two words": "is not a phase and its treatment",
+        "first: placebo\nfirst: clonidine": "Phase first is there twice.",
+    }.items():
+        said = save_study(root, study, **arm_form(study, **{"arms-0-treatments": written}))
+        assert sentence in said
+    words = "first: clonidine\n second :placebo"
+    save_study(root, study, **arm_form(study, **{"arms-0-treatments": words}))
+    given = {"first": "clonidine", "second": "placebo"}
+    assert study.arms.get(key="clonidine").treatments == given
     after = AuditEvent.objects.get(action="arm.changed").after
     assert after is not None
-    assert after["treatments"] == json.loads(given)
+    assert after["treatments"] == given
     studies.start(study=study, now=study.created_at, actor=audit.COMMAND)
-    other = arm_form(study, **{"arms-0-treatments": '{"first": "placebo"}'})
+    other = arm_form(study, **{"arms-0-treatments": "first: placebo"})
     assert "arm clonidine keeps its treatments" in save_study(root, study, **other)
-    assert study.arms.get(key="clonidine").treatments == json.loads(given)
+    assert study.arms.get(key="clonidine").treatments == given
 
 
 def test_a_reference_arm_may_still_be_named_where_there_is_none(root: Client) -> None:
