@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 log = logging.getLogger("django.request")  # where the framework says the same of its own
-NO_GUESSING = {"X-Content-Type-Options": "nosniff"}
 
 
 def straight_to_doors(framework: "WSGIApplication") -> "WSGIApplication":
@@ -31,18 +30,28 @@ def straight_to_doors(framework: "WSGIApplication") -> "WSGIApplication":
         reverse("phone:submissions"): uploads.Submissions.take,
         reverse("phone:events"): uploads.Events.take,
     }
+    guards = _guards()
 
     def application(environ: "WSGIEnvironment", start_response: "StartResponse") -> Iterable[bytes]:
         take = doors.get(environ["PATH_INFO"])
         if take is None or environ["REQUEST_METHOD"] != "POST" or _is_redirected(environ):
             return framework(environ, start_response)
         reply = _answer(take, environ)
-        headers = {**reply.headers, **NO_GUESSING, "Content-Length": str(len(reply.content))}
+        headers = {**reply.headers, **guards, "Content-Length": str(len(reply.content))}
         status = HTTPStatus(reply.status)
         start_response(f"{status.value} {status.phrase}", list(headers.items()))
         return [reply.content]
 
     return application
+
+
+def _guards() -> dict[str, str]:
+    """What the framework tells every client: not to guess, and to stay with encryption."""
+    guards = {"X-Content-Type-Options": "nosniff"}
+    if settings.SECURE_HSTS_SECONDS:
+        stay = f"max-age={settings.SECURE_HSTS_SECONDS}; includeSubDomains; preload"
+        guards["Strict-Transport-Security"] = stay
+    return guards
 
 
 def _is_redirected(environ: "WSGIEnvironment") -> bool:

@@ -201,6 +201,19 @@ def test_what_comes_unencrypted_is_redirected_like_a_page(phone: Admission, sett
     assert ask(application, batch(), phone.access_token, **HTTPS).status == 200
 
 
+def test_a_client_is_told_to_stay_with_encryption_as_by_a_page(
+    phone: Admission, settings: Any
+) -> None:
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    settings.SECURE_HSTS_SECONDS = 31_536_000
+    settings.SECURE_HSTS_INCLUDE_SUBDOMAINS = settings.SECURE_HSTS_PRELOAD = True
+    application = straight_to_doors(get_wsgi_application())
+    upload = ask(application, batch(), phone.access_token, **HTTPS)
+    page = ask(application, b"", path="/health/live", method="GET", **HTTPS)
+    name = "Strict-Transport-Security"
+    assert upload.headers[name] == page.headers[name] != ""
+
+
 @pytest.mark.django_db(transaction=True)
 def test_a_defect_is_a_problem_for_the_phone_and_a_line_in_the_log(
     application: WSGIApplication,
