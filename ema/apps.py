@@ -8,6 +8,10 @@ class EmaConfig(AppConfig):
     name = "ema"
     verbose_name = "Trial"
 
+    def ready(self) -> None:
+        """Tasks are asked for through this app, also by processes that only ask."""
+        import_module("ema.celery")
+
 
 class OperatorAdminConfig(AdminConfig):
     """The operators' admin: Django's own, with our site in front."""

@@ -518,13 +518,13 @@ def processes_of(state: Path) -> set[int]:
     """The supervisor and every process of the servers, whatever they call themselves."""
     sockets = str(Addresses.of(state).sockets)
     found = set()
-    for process in Path("/proc").glob("[0-9]*"):
+    for number in filter(str.isdigit, (each.name for each in os.scandir("/proc"))):
         with contextlib.suppress(OSError):
-            command = process.joinpath("cmdline").read_bytes().decode(errors="replace")
-            home = process.joinpath("cwd").readlink()
+            command = Path(f"/proc/{number}/cmdline").read_bytes().decode(errors="replace")
+            home = Path(f"/proc/{number}/cwd").readlink()
             ours = "--until-unused" in command and str(state) in command
-            if ours or sockets in command or home.is_relative_to(state):
-                found.add(int(process.name))
+            if ours or sockets in command or f"{home}/".startswith(f"{state}/"):
+                found.add(int(number))
     return found
 
 
