@@ -1,6 +1,7 @@
 """Headers, the second factor, 503 while the database is away, who acts."""
 
 from collections.abc import Callable
+from functools import cache
 
 from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
@@ -63,8 +64,13 @@ def second_factor_first(get_response: GetResponse) -> GetResponse:
 
 def _is_open(path: str) -> bool:
     """Pages on the way to the second factor, and what is not for people who signed in."""
+    return path.startswith(API) or path in _open_addresses()
+
+
+@cache
+def _open_addresses() -> frozenset[str]:
     named = ("account:second-factor", "admin:login", "admin:logout", "live", "ready")
-    return path.startswith(API) or path in map(reverse, named)
+    return frozenset(map(reverse, named))
 
 
 class DatabaseAway:

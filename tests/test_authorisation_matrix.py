@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from unittest import mock
 
 import pytest
+from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
 from django.http import HttpResponseBase
@@ -16,7 +17,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.authorisation.rows import METHODS, Person, Row
 from tests.authorisation.table import ROWS
-from tests.authorisation.world import World, make_world
+from tests.authorisation.world import IN_MEMORY, World, make_world
 
 pytestmark = pytest.mark.django_db
 Try = Callable[[Person, str, str], bool]
@@ -54,12 +55,15 @@ def filled(name: str, row: Row, things: dict[str, object]) -> str:
     return "/" + PART.sub(value, ADDRESSES[name].rstrip("$"))
 
 
+LOGIN, INDEX = reverse("admin:login"), reverse("admin:index")
+
+
 def got_in(answer: HttpResponseBase, address: str) -> bool:
     """Not refused, not sent to the login, nor away from what one may not see."""
     if answer.status_code in REFUSED:
         return False
-    sent_to, login = answer.headers.get("Location", "").partition("?")[0], reverse("admin:login")
-    return sent_to != login and (sent_to != reverse("admin:index") or address == login)
+    sent_to = answer.headers.get("Location", "").partition("?")[0]
+    return sent_to != LOGIN and (sent_to != INDEX or address == LOGIN)
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +77,11 @@ def world(
     refusals = logging.getLogger("django.request")  # a hundred of each address
     with (
         django_db_blocker.unblock(),
-        override_settings(SNAPSHOT_DIR=files, SESSION_ENGINE=IN_COOKIES),
+        override_settings(
+            SNAPSHOT_DIR=files,
+            SESSION_ENGINE=IN_COOKIES,
+            AUTHENTICATION_BACKENDS=[*settings.AUTHENTICATION_BACKENDS, IN_MEMORY],
+        ),
         transaction.atomic(),
         mock.patch.object(refusals, "disabled", True),
     ):
