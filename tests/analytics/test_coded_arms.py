@@ -30,7 +30,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.long]
 
 def coded_trial() -> Study:
     """Placebo is B: so what is called A is not the reference."""
-    study = make_trial(masking="double_blind", n=6, prompts=4)
+    study = make_trial(masking="double_blind", n=4, prompts=4)
     Study.objects.filter(pk=study.pk).update(closed_labels="coded", started_at=START)
     study.refresh_from_db()
     for key, label in (("placebo", "B"), ("clonidine", "A")):
