@@ -1,7 +1,7 @@
 """A small trial with answers, written straight into the database."""
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from functools import cache
 
@@ -12,6 +12,7 @@ from django.db import connection
 from django.utils import timezone
 
 from ema.models import (
+    Allocation,
     Arm,
     Device,
     Membership,
@@ -22,7 +23,7 @@ from ema.models import (
     Site,
     Study,
 )
-from tests.trial import allocate, make_questionnaire
+from tests.trial import make_questionnaire
 
 START = datetime(2026, 3, 2, 8, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -49,15 +50,44 @@ def make_study(
 
 
 def add_participant(study: Study, code: str, arm: str | None = None) -> Participant:
-    participant = Participant.objects.create(
-        study=study,
-        site=study.sites.get(code="S1"),
+    (added,) = add_participants(study, {code: arm})
+    return added
+
+
+def add_participants(study: Study, arms: Mapping[str, str | None]) -> list[Participant]:
+    """Participants by their codes, each with a phone and, where an arm is named, a slot."""
+    site = study.sites.get(code="S1")
+    people = Participant.objects.bulk_create(_a_participant(site, code) for code in arms)
+    Device.objects.bulk_create(map(_a_device, people))
+    named = {arm.key: arm for arm in study.arms.all()}
+    first = study.allocations.count() + 1
+    allocated = [person for person in people if arms[person.code] is not None]
+    Allocation.objects.bulk_create(
+        Allocation(
+            study=study,
+            position=position,
+            arm=named[arms[person.code] or ""],
+            participant=person,
+            allocated_at=timezone.now(),
+        )
+        for position, person in enumerate(allocated, start=first)
+    )
+    return people
+
+
+def _a_participant(site: Site, code: str) -> Participant:
+    return Participant(
+        study=site.study,
+        site=site,
         code=code,
         zone="Europe/Brussels",
         enrolled_at=START - DAY,
         enrolled_on=date(2026, 3, 1),
     )
-    Device.objects.create(
+
+
+def _a_device(participant: Participant) -> Device:
+    return Device(
         participant=participant,
         installation=uuid.uuid4(),
         access_hash=uuid.uuid4().hex,
@@ -65,9 +95,6 @@ def add_participant(study: Study, code: str, arm: str | None = None) -> Particip
         enrolled_at=START,
         app_version="1.4.0",
     )
-    if arm is not None:
-        allocate(participant, arm)
-    return participant
 
 
 def add_prompt(participant: Participant, number: int, phase: str = "baseline") -> Prompt:
@@ -145,16 +172,24 @@ def _a_response(
 
 def answer(participant: Participant, pairs: Sequence[tuple[int, int]]) -> None:
     """One answered prompt per (stress, craving), after those there are, in two statements."""
-    start = participant.prompts.count()
-    phase, device = participant.study.phases.get(key="baseline"), participant.devices.get()
-    prompts = [_a_prompt(participant, phase, start + number) for number in range(len(pairs))]
-    for prompt in prompts:
-        prompt.answered_at = prompt.due_at + AFTER
+    answer_all(participant.study, {participant: pairs}, start=participant.prompts.count())
+
+
+def answer_all(
+    study: Study, pairs: Mapping[Participant, Sequence[tuple[int, int]]], *, start: int = 0
+) -> None:
+    """The same for several people, all in two statements."""
+    phase = study.phases.select_related("questionnaire").get(key="baseline")
+    devices = {one.participant_id: one for one in Device.objects.filter(participant__in=pairs)}
+    prompts, responses = [], []
+    for participant, own in pairs.items():
+        for number, (stress, craving) in enumerate(own, start=start):
+            prompt = _a_prompt(participant, phase, number)
+            prompt.answered_at = at = prompt.due_at + AFTER
+            prompts.append(prompt)
+            responses.append(_a_response(prompt, devices[participant.pk], stress, craving, at))
     Prompt.objects.bulk_create(prompts)
-    Response.objects.bulk_create(
-        _a_response(prompt, device, stress, craving, prompt.due_at + AFTER)
-        for prompt, (stress, craving) in zip(prompts, pairs, strict=True)
-    )
+    Response.objects.bulk_create(responses)
 
 
 def analyze() -> None:
@@ -177,10 +212,12 @@ def make_trial(
 ) -> Study:
     """n participants, every other one treated: coupling about 0.6, and 0.3 under treatment."""
     study = make_study(slug, masking=masking)
-    for i in range(n):
-        arm, slope = (("placebo", 0.6), ("clonidine", 0.3))[i % 2]
-        participant = add_participant(study, f"P{i:02}", arm)
-        answer(participant, pairs_drawn(slope + 0.02 * (i % 5), prompts, seed=i))
+    people = add_participants(
+        study, {f"P{i:02}": ("placebo", "clonidine")[i % 2] for i in range(n)}
+    )
+    slopes = [(0.6, 0.3)[i % 2] + 0.02 * (i % 5) for i in range(n)]
+    drawn = [pairs_drawn(slope, prompts, seed=i) for i, slope in enumerate(slopes)]
+    answer_all(study, dict(zip(people, drawn, strict=True)))
     analyze()
     return study
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from django.utils import timezone
 
 from ema.models import Device, Participant, Phase, Prompt, Response, Study
-from tests.analytics.answers import DAY, START, add_participant, analyze, make_study
+from tests.analytics.answers import DAY, START, add_participants, analyze, make_study
 
 GOLDEN = Path(__file__).resolve().parent.parent / "golden"
 Row = dict[str, str]
@@ -34,7 +34,7 @@ def golden_trial(
     for position, key in enumerate(phases, start=3):
         study.phases.create(key=key, position=position, questionnaire=first.questionnaire)
     people = {row["id"]: row["arm"] for row in rows}
-    known = {code: add_participant(study, code, arm) for code, arm in people.items()}
+    known = {person.code: person for person in add_participants(study, people)}
     seen: dict[tuple[str, int], int] = {}
     named = {phase.key: phase for phase in study.phases.select_related("questionnaire")}
     prompts = []
@@ -43,7 +43,8 @@ def golden_trial(
         seen[row["id"], day] = ordinal = seen.get((row["id"], day), 0) + 1
         prompts.append(_prompt(known[row["id"]], day, ordinal, named[phase_of(row)]))
     Prompt.objects.bulk_create(prompts)
-    devices = {code: person.devices.get() for code, person in known.items()}
+    owned = Device.objects.filter(participant__study=study).select_related("participant")
+    devices = {device.participant.code: device for device in owned}
     Response.objects.bulk_create(
         _response(prompt, devices[row["id"]], int(row["stress"]), int(row["craving"]))
         for prompt, row in zip(prompts, rows, strict=True)

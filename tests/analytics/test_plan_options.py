@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
+from django.db.models import F
+from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from analytics.card_table import card_table
@@ -359,9 +361,7 @@ def test_a_crossover_goes_with_other_options(more: dict[str, Any]) -> None:
 
 def test_a_crossover_near_the_floor_has_its_companion_beside() -> None:
     study = crossover_trial()
-    for response in Response.objects.filter(participant__study=study):
-        lowered = max(0, (response.craving or 0) - 45)
-        Response.objects.filter(pk=response.pk).update(craving=lowered)
+    Response.objects.filter(participant__study=study).update(craving=Greatest(0, F("craving") - 45))
     report = crossed(study)
     (warned,) = [one for one in report["warnings"] if one["code"] == "possible_floor_artefact"]
     assert "under A" in warned["sentence"]
