@@ -38,11 +38,6 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture
-def study() -> Study:
-    return trial.make_study()
-
-
-@pytest.fixture
 def person(study: Study) -> Participant:
     participant = trial.enrol(study, "S1-001", "Europe/Brussels", timezone.now() - 30 * DAY)
     trial.redeem(participant)

@@ -18,11 +18,6 @@ from tests import trial
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def study() -> Study:
-    return trial.make_study()
-
-
 def tamper(statement: str, *values: int) -> None:
     """As nobody but a superuser can: no trigger fires."""
     with connection.cursor() as cursor:

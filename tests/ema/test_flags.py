@@ -16,16 +16,6 @@ from tests.ema.uploading import flags, item, make_prompt, new_phone, statuses, s
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def study() -> Study:
-    return trial.make_study()
-
-
-@pytest.fixture
-def phone(study: Study) -> Admission:
-    return new_phone(study, "S1-001")
-
-
 def test_an_absurd_clock_leaves_the_answers_time_as_it_was(phone: Admission) -> None:
     prompt = make_prompt(phone.device.participant)
     sent = item(prompt)

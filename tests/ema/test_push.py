@@ -28,11 +28,6 @@ TOKEN = "ab" * 32
 
 
 @pytest.fixture
-def study() -> Study:
-    return trial.make_study()
-
-
-@pytest.fixture
 def phone(study: Study) -> Admission:
     return trial.redeem(trial.enrol(study, "S1-001", "Europe/Brussels", timezone.now()))
 

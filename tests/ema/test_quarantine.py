@@ -18,11 +18,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def study() -> Study:
-    return trial.make_study()
-
-
-@pytest.fixture
 def prompt(study: Study) -> Prompt:
     """A prompt whose answer named a version that was never published."""
     phone = new_phone(study, "S1-001")

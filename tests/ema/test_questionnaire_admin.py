@@ -12,18 +12,12 @@ from django.utils import timezone
 from ema import audit, studies
 from ema.models import AuditEvent, Questionnaire, QuestionnaireVersion, Study
 from ema.questionnaires import default, drafts, files
-from tests import trial
 from tests.ema.test_admin import page, sign_in
 from tests.ema.test_questionnaires import EVERY_KIND
 
 pytestmark = pytest.mark.django_db
 
 LIST = "/admin/ema/questionnaireversion/"
-
-
-@pytest.fixture
-def study() -> Study:
-    return trial.make_study()
 
 
 @pytest.fixture

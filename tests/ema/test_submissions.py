@@ -20,20 +20,9 @@ from ema.api import uploads
 from ema.limits import Buckets, Rate
 from ema.models import Prompt, Quarantine, Response, Study
 from ema.tokens import Admission
-from tests import trial
 from tests.ema.uploading import SUBMIT, item, make_prompt, new_phone, post, statuses, submit
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def study() -> Study:
-    return trial.make_study()
-
-
-@pytest.fixture
-def phone(study: Study) -> Admission:
-    return new_phone(study, "S1-001")
 
 
 def test_a_response_is_stored_as_sent_with_its_typed_values(phone: Admission) -> None:

@@ -196,9 +196,9 @@ def test_retries_end_with_the_prompt(prompt: Prompt) -> None:
         done = dispatch(at, refusing())
         ends += Counter(postponed=done.postponed, sent=done.sent)
         ends["over"] += done.failed + done.expired  # it may expire before its last attempt
-        at += 5 * SECOND
+        at += 20 * SECOND
     assert ends["over"] == 1
-    assert 5 <= ends["postponed"] <= 60
+    assert 5 <= ends["postponed"] <= 40  # of 93 runs
     prompt.refresh_from_db()
     assert (prompt.undelivered, prompt.sent_at) == ("channel_failed", None)
 
