@@ -4,9 +4,7 @@ from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin import helpers
-from django.db.models import Field
 from django.forms import BaseInlineFormSet, Widget
-from django.http import HttpRequest
 
 from ema.admin.site import SetUpAdmin
 
@@ -14,22 +12,15 @@ from ema.admin.site import SetUpAdmin
 class LabelledFormSet(BaseInlineFormSet[Any, Any, Any]):
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
-        if "DELETE" in form.fields:
-            form.fields["DELETE"].widget.attrs["aria-label"] = "Delete"
+        for name, field in form.fields.items():
+            if not field.widget.is_hidden:
+                _inner(field.widget).attrs["aria-label"] = form[name].label
 
 
 class LabelledInline(admin.TabularInline[Any, Any]):
     """Fields of a table say what they are themselves: the head of a column labels none."""
 
     formset = LabelledFormSet
-
-    def formfield_for_dbfield(
-        self, db_field: Field[Any, Any], request: HttpRequest, **kwargs: Any
-    ) -> Any:
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None:
-            _inner(field.widget).attrs["aria-label"] = str(field.label)
-        return field
 
 
 def _inner(widget: Widget) -> Widget:
