@@ -24,6 +24,7 @@ from ema.admin.in_words import (
 )
 from ema.admin.labels import LabelledInline
 from ema.admin.site import RecordAdmin, SetUpAdmin, actor
+from ema.admin.text_fields import ParagraphsField
 from ema.audit import Actor
 from ema.models import (
     Arm,
@@ -120,6 +121,13 @@ class PhaseInline(admin.StackedInline[Phase, Study]):
 
 
 class StudyForm(EmptiableForm):
+    contact = ParagraphsField(
+        help_text="Whom participants ask, as the app shows it, by language: "
+        "en: Call 0123 456. Lines below go on with it."
+    )
+    instructions = ParagraphsField(
+        help_text="What the app tells participants, by language: en: Answer when you are asked."
+    )
     urine_weekdays = WeekdaysField(help_text="Days of urine tests. None: no urine tests.")
 
 

@@ -9,6 +9,7 @@ from django import forms
 from ema.questionnaires.checks import WHOLE
 
 LINE = re.compile(r"\s*([a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*)\s*:(.*)")
+INDENT = "    "
 NEXT_LABEL = re.compile(r"\s\|\s+(?=[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*\s*:)")
 
 
@@ -75,6 +76,37 @@ class TextsField(LinesField):
 
     def written(self, value: Any) -> list[str]:
         return [f"{language}: {text}" for language, text in dict(value).items()]
+
+
+class ParagraphsField(LinesField):
+    """{"en": "…\\n…"}: `en: …`, and what goes on below, also after an empty line."""
+
+    rows = 4
+
+    def to_python(self, value: Any) -> Any:
+        return self.read((forms.CharField.to_python(self, value) or "").splitlines())
+
+    def read(self, lines: list[str]) -> dict[str, str]:
+        parts: list[list[str]] = []
+        for line in lines:
+            if LINE.fullmatch(line) and not line.startswith(" "):
+                parts.append([line])
+            elif parts:
+                parts[-1].append(line.removeprefix(INDENT))
+            elif line.strip():
+                parts.append([line])  # names no language, and is refused for that
+        first_lines = _texts([first for first, *_ in parts])
+        rest = [more for _, *more in parts]
+        return {
+            language: "\n".join([text, *more]).strip()
+            for (language, text), more in zip(first_lines.items(), rest, strict=True)
+        }
+
+    def written(self, value: Any) -> list[str]:
+        return [
+            f"{language}: {text}".replace("\n", f"\n{INDENT}")
+            for language, text in dict(value).items()
+        ]
 
 
 class OptionsField(LinesField):

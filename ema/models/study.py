@@ -55,7 +55,7 @@ def refuse_wrong_texts(value: object) -> None:
     """ValidationError unless these are texts by language."""
     texts: dict[Any, Any] = value if isinstance(value, dict) else {"": None}
     if not all(isinstance(text, str) and text.strip() for text in texts.values()):
-        raise ValidationError('Write texts by language: {"en": "…", "nl": "…"}.')
+        raise ValidationError("Write texts by language: en: Call 0123 456.")
     for language, text in texts.items():
         valid_language(language)
         if len(text) > LONGEST_TEXT:

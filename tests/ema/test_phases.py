@@ -7,8 +7,11 @@ from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.test import Client
 from django.utils import timezone
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from ema import audit, hours, phases, studies
+from ema.admin.text_fields import ParagraphsField
 from ema.models import AuditEvent, Phase, Study
 from scheduler.planning import plan_prompts
 from tests import trial
@@ -21,6 +24,11 @@ def root() -> Client:
     client = Client()
     client.force_login(User.objects.create_user("root", is_superuser=True))
     return client
+
+
+def is_tidy(text: str) -> bool:
+    """Not empty, without blanks at either end, and with no other end of a line than a newline."""
+    return text == "\n".join(text.splitlines()).strip() != "" and "\0" not in text
 
 
 def the_phase(study: Study) -> Phase:
@@ -206,9 +214,10 @@ def test_models_refuse_an_unknown_zone_and_take_old_names(named: str) -> None:
 @pytest.mark.parametrize(
     ("field", "wrong", "words"),
     [
-        ("contact", '"call us"', "Write texts by language"),
-        ("contact", '{"english!": "Call us."}', "Write a language as en"),
-        ("instructions", '{"en": ""}', "Write texts by language"),
+        ("contact", "Call us", "“Call us” names no language: write en: and the text after it."),
+        ("contact", "en: Call us.\nen: Or do not.", "Language en is there twice."),
+        ("contact", "en-q!: Call us.", "names no language"),
+        ("instructions", "en:", "Write texts by language"),
         ("minimum_app_version", "new", "Write a version in digits"),
     ],
 )
@@ -216,11 +225,19 @@ def test_texts_of_a_study_are_by_language(root: Client, field: str, wrong: str, 
     study = trial.make_study()
     path, form = f"/admin/ema/study/{study.pk}/change/", form_of(study)
     assert words in root.post(path, form | {field: wrong}).content.decode()
-    right = {"contact": '{"en": "Call 0123."}', "instructions": "", "minimum_app_version": "2.1"}
+    contact = "en: Call 0123.\n\nOr write.\nnl: Bel 0123."
+    right = {"contact": contact, "instructions": "", "minimum_app_version": "2.1"}
     assert root.post(path, form | right).status_code == 302
     study.refresh_from_db()
     kept = (study.contact, study.instructions, study.minimum_app_version)
-    assert kept == ({"en": "Call 0123."}, {}, "2.1")
+    assert kept == ({"en": "Call 0123.\n\nOr write.", "nl": "Bel 0123."}, {}, "2.1")
+
+
+@given(st.dictionaries(st.sampled_from(["en", "nl", "pt-BR"]), st.text().filter(is_tidy)))
+@example({"en": "Ask.\ntel: 012\n\n    at night: 013", "nl": "Vraag."})
+def test_texts_are_read_back_as_they_were_stored(texts: dict[str, str]) -> None:
+    field = ParagraphsField()
+    assert field.clean(field.prepare_value(texts)) == texts
 
 
 def test_a_study_in_an_unknown_zone_does_not_start() -> None:
