@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from unittest import mock
 
 import pytest
-from django.conf import settings
 from django.core.cache import cache
 from django.db import transaction
 from django.http import HttpResponseBase
@@ -23,8 +22,6 @@ pytestmark = pytest.mark.django_db
 Try = Callable[[Person, str, str], bool]
 REFUSED = (401, 403, 404, 405)
 HARMLESS = ("HEAD", "OPTIONS")
-IN_COOKIES = "django.contrib.sessions.backends.signed_cookies"
-"""Whose session it is costs no statement then: 16,000 requests have one."""
 PART = re.compile(r"<(?:\w+:)?(\w+)>|\(\?P<(\w+)>[^)]*\)")
 
 
@@ -77,11 +74,7 @@ def world(
     refusals = logging.getLogger("django.request")  # a hundred of each address
     with (
         django_db_blocker.unblock(),
-        override_settings(
-            SNAPSHOT_DIR=files,
-            SESSION_ENGINE=IN_COOKIES,
-            AUTHENTICATION_BACKENDS=[*settings.AUTHENTICATION_BACKENDS, IN_MEMORY],
-        ),
+        override_settings(SNAPSHOT_DIR=files, **IN_MEMORY),
         transaction.atomic(),
         mock.patch.object(refusals, "disabled", True),
     ):

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 from django.db import transaction
+from django.test import override_settings
 from django.utils import timezone
 
 from analytics.comparison import compare
@@ -24,8 +25,15 @@ from ema.models.questionnaire import canonical
 from tests import trial
 from tests.analytics.answers import START, add_participant, make_trial
 from tests.analytics.test_masking import everything, make_urine_tests, opened, signed_in
+from tests.authorisation.world import IN_MEMORY
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
+
+
+@pytest.fixture(autouse=True)
+def _accounts_in_memory() -> Iterator[None]:
+    with override_settings(**IN_MEMORY):
+        yield
 
 
 def coded_trial() -> Study:

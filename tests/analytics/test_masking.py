@@ -17,7 +17,7 @@ from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import transaction
 from django.db.models import Case, Value, When
-from django.test import Client
+from django.test import Client, override_settings
 from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
@@ -42,6 +42,8 @@ from tests.analytics.answers import (
     respond,
 )
 from tests.analytics.urine import SIGNS, a_test
+from tests.authorisation import world
+from tests.authorisation.world import IN_MEMORY
 from tests.ema.alert_rules import add_rule, an_answer
 
 pytestmark = [pytest.mark.django_db, pytest.mark.long]
@@ -63,6 +65,12 @@ LOOKUPS = (
     "_popup=1&_to_field=allocation",
     "_popup=1&_to_field=study",
 )
+
+
+@pytest.fixture(autouse=True)
+def _accounts_in_memory() -> Iterator[None]:
+    with override_settings(**IN_MEMORY):
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -304,12 +312,9 @@ def in_both_worlds(client: Client, study: Study) -> list[Fetched]:
 
 
 def signed_in(study: Study, role: str) -> Client:
-    client = Client()
     if role == "administrator":
-        client.force_login(User.objects.create_user("root", is_superuser=True))
-    else:
-        client.force_login(make_user(role, study, role))
-    return client
+        return world.signed_in(User.objects.create_user("root", is_superuser=True))
+    return world.signed_in(make_user(role, study, role))
 
 
 @pytest.mark.parametrize(
