@@ -9,8 +9,7 @@ from typing import Any
 
 from django.core.mail.backends.smtp import EmailBackend
 
-from ema import failures
-from ema.link_settings import TIMEOUT_S
+from ema import failures, link_settings
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +31,7 @@ class Talk(smtplib.SMTP):
             self.close()
             raise TookTooLong
         if self.sock:
-            self.sock.settimeout(min(TIMEOUT_S, left))
+            self.sock.settimeout(min(link_settings.TIMEOUT_S, left))
         return super().getreply()
 
 
@@ -44,7 +43,7 @@ class Server(EmailBackend):
     """Django's backend, which speaks by `Talk`."""
 
     def __init__(self, *, seconds: float, **kwargs: Any) -> None:
-        super().__init__(timeout=TIMEOUT_S, fail_silently=False, **kwargs)
+        super().__init__(timeout=link_settings.TIMEOUT_S, fail_silently=False, **kwargs)
         self.ends = monotonic() + seconds
 
     @property

@@ -1,6 +1,7 @@
 """Every page of every role in a real browser: no policy violation, usable at 390 px and by all."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import pytest
@@ -108,6 +109,19 @@ def sessions(study: Study) -> dict[str, str]:
 @pytest.fixture
 def chromium(sessions: dict[str, str]) -> Iterator["Browser"]:
     """After the records are made: Playwright's event loop keeps Django from querying beside it."""
+    with a_browser() as browser:
+        yield browser
+
+
+@pytest.fixture
+def chromium_alone(transactional_db: None) -> Iterator["Browser"]:
+    """For pages that nobody has signed in to."""
+    with a_browser() as browser:
+        yield browser
+
+
+@contextmanager
+def a_browser() -> Iterator["Browser"]:
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
@@ -149,16 +163,18 @@ def test_a_code_is_handed_over_on_a_page_that_can_be_printed(
 
 
 def test_signing_in_is_a_page_like_the_others(
-    live_server: "LiveServer", chromium: "Browser"
+    live_server: "LiveServer", chromium_alone: "Browser"
 ) -> None:
-    visitor = Visitor(chromium, live_server.url)
+    visitor = Visitor(chromium_alone, live_server.url)
     visitor.visit("/admin/login/")
     assert visitor.complaints == []
 
 
-def test_what_is_wrong_with_a_page_is_found(live_server: "LiveServer", chromium: "Browser") -> None:
+def test_what_is_wrong_with_a_page_is_found(
+    live_server: "LiveServer", chromium_alone: "Browser"
+) -> None:
     """So the pages above could have failed."""
-    visitor = Visitor(chromium, live_server.url)
+    visitor = Visitor(chromium_alone, live_server.url)
     visitor.visit("/admin/login/")
     visitor.page.evaluate(
         """() => {
