@@ -1,57 +1,49 @@
-"""The embedded servers, for real: processes are started, killed and counted."""
+"""The embedded servers, for real: how they start, for whom, and when they refuse to."""
 
 import contextlib
-import json
 import os
 import pwd
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
 import pytest
-import redis
-from redis.backoff import NoBackoff
-from redis.retry import Retry
 
 from ema import embedded
 from ema.embedded import Addresses, EmbeddedServersError
-
-pytestmark = pytest.mark.skipif(
-    not Path("/proc/self/cwd").exists(), reason="counts processes through /proc"
+from tests.ema.embedding import (
+    CLIENT,
+    ONLY_VALKEY,
+    PROJECT,
+    answer_of,
+    assert_nothing_is_left,
+    client,
+    countable,
+    end,
+    foreground,
+    query,
+    run,
+    run_supervisor,
+    short_client,
+    start_client,
+    state_of_its_own,
+    supervisor_of,
+    valkey,
+    wait_until,
 )
 
-PROJECT = Path(__file__).resolve().parents[2]
+pytestmark = countable
 NOBODY = 65534
-# A process that uses the servers until its standard input closes.
-CLIENT = """
-import sys
-from ema.embedded import EmbeddedServersError, ensure_where_unset
-try:
-    ensure_where_unset(sys.argv[1])
-except EmbeddedServersError as error:
-    sys.exit(str(error))
-print("ready", flush=True)
-sys.stdin.read()
-"""
-ONLY_VALKEY = {"DATABASE_URL": "postgresql://elsewhere/fourbeat"}
 
 
 @pytest.fixture
 def state(tmp_path: Path) -> Iterator[Path]:
-    """A state directory in a path with spaces; whatever a failed test leaves running is ended."""
-    directory = tmp_path / "a state directory"
-    yield directory
-    embedded.release(directory)
-    for pid in processes_of(directory):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    shutil.rmtree(Addresses.of(directory).sockets, ignore_errors=True)
+    with state_of_its_own(tmp_path) as state:
+        yield state
 
 
 # --- starting ----------------------------------------------------------------------------
@@ -147,125 +139,6 @@ def test_the_command_explains_itself() -> None:
     assert answer.returncode == 0
     assert "DATABASE_URL" in answer.stdout
     assert "--until-unused" in answer.stdout
-
-
-# --- hard kills --------------------------------------------------------------------------
-
-
-def test_postgres_killed_hard_comes_back_with_every_committed_row(state: Path) -> None:
-    with client(state):
-        execute(state, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (1), (2), (3)")
-        os.kill(postmaster_of(state), signal.SIGKILL)
-        wait_until(lambda: query(state, "SELECT sum(n) FROM kept") == 6, seconds=20)
-    assert_nothing_is_left(state)
-
-
-def test_valkey_killed_hard_comes_back_with_what_it_acknowledged(state: Path) -> None:
-    with client(state, ONLY_VALKEY):
-        with valkey(state) as server:
-            server.set("kept", "yes")
-            os.kill(server.info("server")["process_id"], signal.SIGKILL)
-        wait_until(lambda: value(state, "kept") == "yes")
-
-
-def kill_all(state: Path) -> set[int]:
-    """Kill what runs; whatever a supervisor started again in between is killed the next time."""
-    pids = processes_of(state)
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return pids
-
-
-def test_everything_killed_hard_recovers_at_the_next_start(state: Path) -> None:
-    with client(state):
-        execute(state, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (42)")
-        pid_file = state / "postgres" / "postmaster.pid"
-        wait_until(lambda: not kill_all(state))
-    # The number of the dead postmaster now belongs to some other program.
-    pid_file.write_text("\n".join([str(os.getpid()), *pid_file.read_text().splitlines()[1:]]))
-    with client(state):
-        assert query(state, "SELECT n FROM kept") == 42
-    assert_nothing_is_left(state)
-
-
-def test_servers_end_with_a_supervisor_that_is_killed_hard(state: Path) -> None:
-    with client(state):
-        execute(state, "CREATE TABLE kept (n int)", "INSERT INTO kept VALUES (42)")
-        os.kill(supervisor_of(state), signal.SIGKILL)
-        with client(state):  # without waiting: it meets the old servers while they end
-            wait_until(lambda: query(state, "SELECT n FROM kept") == 42, seconds=20)
-    assert_nothing_is_left(state)
-
-
-def test_a_first_start_that_was_cut_short_is_made_anew(state: Path) -> None:
-    starting = start_client(state)
-    wait_until(lambda: any(state.glob("postgres.new-*/base")))
-    for pid in [*processes_of(state), starting.pid]:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    end(starting)
-    assert not (state / "postgres").exists()
-    with client(state):
-        assert query(state, "SELECT 1") == 1
-        assert not list(state.glob("postgres.new-*"))
-
-
-# --- stopping ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("last_words", [signal.SIGTERM, signal.SIGKILL])
-def test_servers_stop_when_their_last_client_has_ended(state: Path, last_words: int) -> None:
-    with client(state, ONLY_VALKEY) as first, client(state, ONLY_VALKEY) as second:
-        first.send_signal(last_words)
-        first.wait()
-        time.sleep(1)
-        with valkey(state) as server:
-            assert server.ping()
-        second.send_signal(last_words)
-        second.wait()
-        assert_nothing_is_left(state)
-
-
-def test_a_newcomer_gets_servers_while_the_old_ones_are_stopping(state: Path) -> None:
-    for pause in (0.0, 0.1, 0.2, 0.25, 0.3, 0.35, 0.5):
-        embedded.ensure(state, postgres=False)
-        assert value(state, "anything") is None
-        time.sleep(0.3)  # longer than a supervisor takes to look round
-        assert value(state, "anything") is None
-        embedded.release(state)
-        time.sleep(pause)
-    assert_nothing_is_left(state)
-
-
-def test_this_process_can_use_the_servers_and_let_them_go(
-    state: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir("/")
-    embedded.ensure(state, postgres=False)
-    embedded.ensure(state, postgres=False)
-    with client(state, ONLY_VALKEY):
-        assert not embedded.stop_and_wait(state)
-        embedded.ensure(state, postgres=False)
-    assert embedded.stop_and_wait(state)
-    assert_nothing_is_left(state)
-
-
-@pytest.mark.parametrize("request_to_stop", [signal.SIGINT, signal.SIGTERM])
-def test_the_foreground_supervisor_stops_in_order(state: Path, request_to_stop: int) -> None:
-    with foreground(state) as supervisor:
-        embedded.ensure(state)
-        assert not embedded.stop_and_wait(state)  # somebody runs it: not ours to stop
-        supervisor.send_signal(request_to_stop)
-        assert supervisor.wait(20) == 0
-    assert "database system is shut down" in (state / "log" / "postgres.log").read_text()
-    assert_nothing_is_left(state)
-
-
-def test_deleting_the_state_directory_stops_the_servers(state: Path) -> None:
-    with client(state, ONLY_VALKEY):
-        shutil.rmtree(state)
-        assert_nothing_is_left(state)
 
 
 # --- refusals ----------------------------------------------------------------------------
@@ -386,161 +259,6 @@ def test_root_without_namespaces_is_told_what_to_do(state: Path) -> None:
     assert answer.returncode == 1
     assert "Run as an ordinary user, or set DATABASE_URL" in answer.stderr
     assert_nothing_is_left(state)
-
-
-# --- the means ---------------------------------------------------------------------------
-
-
-def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if not name.endswith("_URL")}
-    return {**kept, "PYTHONPATH": str(PROJECT), **(extra or {})}
-
-
-def run(
-    command: list[str], extra: dict[str, str] | None = None
-) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        command,
-        env=environment(extra),
-        cwd="/",
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-
-
-def short_client(state: Path) -> list[str]:
-    return [sys.executable, "-c", CLIENT, str(state)]
-
-
-def start_client(state: Path, extra: dict[str, str] | None = None) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        short_client(state),
-        env=environment(extra),
-        cwd="/",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def answer_of(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    assert process.stderr is not None
-    answer: str = process.stdout.readline().strip() or process.stderr.read()
-    return answer
-
-
-def end(process: subprocess.Popen[str]) -> None:
-    process.communicate(timeout=20)
-
-
-@contextlib.contextmanager
-def client(state: Path, extra: dict[str, str] | None = None) -> Iterator[subprocess.Popen[str]]:
-    """Another process that uses the servers inside the `with` block."""
-    process = start_client(state, extra)
-    try:
-        answer = answer_of(process)
-        assert answer == "ready", answer
-        yield process
-    finally:
-        end(process)
-
-
-def supervisor_command(state: Path) -> list[str]:
-    return [sys.executable, "-m", "ema.embedded", "--state", str(state)]
-
-
-def run_supervisor(state: Path, extra: dict[str, str]) -> subprocess.CompletedProcess[str]:
-    return run(supervisor_command(state), extra)
-
-
-@contextlib.contextmanager
-def foreground(
-    state: Path, extra: dict[str, str] | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    """A supervisor such as a person starts, ready to serve."""
-    process = subprocess.Popen(
-        supervisor_command(state), env=environment(extra), cwd="/", stderr=subprocess.DEVNULL
-    )
-    try:
-        wait_until(lambda: value(state, "anything") is None)
-        yield process
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def query(state: Path, statement: str) -> object:
-    """The one value of a statement, or None while PostgreSQL is not there."""
-    try:
-        with psycopg.connect(Addresses.of(state).database_url) as connection:
-            row = connection.execute(statement.encode()).fetchone()
-    except psycopg.OperationalError:
-        return None
-    return row[0] if row else None
-
-
-def execute(state: Path, *statements: str) -> None:
-    with psycopg.connect(Addresses.of(state).database_url) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
-
-
-def valkey(state: Path) -> redis.Redis:
-    socket = str(Addresses.of(state).valkey_socket)
-    once = Retry(NoBackoff(), retries=0)
-    return redis.Redis(unix_socket_path=socket, decode_responses=True, retry=once)
-
-
-def value(state: Path, key: str) -> str | None:
-    """The value of a key; a word of its own while Valkey is not there."""
-    try:
-        with valkey(state) as server:
-            answer: str | None = server.get(key)
-            return answer
-    except redis.RedisError:
-        return "not there"
-
-
-def supervisor_of(state: Path) -> int:
-    return int(json.loads((state / "locks" / "supervisor").read_text())["pid"])
-
-
-def postmaster_of(state: Path) -> int:
-    return int((state / "postgres" / "postmaster.pid").read_text().splitlines()[0])
-
-
-def processes_of(state: Path) -> set[int]:
-    """The supervisor and every process of the servers, whatever they call themselves."""
-    sockets = str(Addresses.of(state).sockets)
-    found = set()
-    for number in filter(str.isdigit, (each.name for each in os.scandir("/proc"))):
-        with contextlib.suppress(OSError):
-            command = Path(f"/proc/{number}/cmdline").read_bytes().decode(errors="replace")
-            home = Path(f"/proc/{number}/cwd").readlink()
-            ours = "--until-unused" in command and str(state) in command
-            if ours or sockets in command or f"{home}/".startswith(f"{state}/"):
-                found.add(int(number))
-    return found
-
-
-def assert_nothing_is_left(state: Path) -> None:
-    with contextlib.suppress(TimeoutError):
-        wait_until(lambda: not processes_of(state))
-    assert not processes_of(state)
-    assert not Addresses.of(state).sockets.exists()
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 10) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        time.sleep(0.02)
 
 
 def interpreter_is_open_to(uid: int) -> bool:
