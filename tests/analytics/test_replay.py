@@ -117,6 +117,7 @@ def name_in_r(term: str) -> str:
     return named.get(term, "x_w:arm01" if term.startswith("stress_within") else "arm01")
 
 
+@pytest.mark.long
 def test_leuven_agrees_with_lme4(server: str) -> None:
     report = replayed(server, real_data("leuven2019_clinical") / "canonical.csv", *LEUVEN)
 
@@ -128,6 +129,7 @@ def test_leuven_agrees_with_lme4(server: str) -> None:
     assert told["findings"] == []
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("period", "model", "unnumbered"),
     [("post", "primary_post", 36), ("baseline", "placebo_baseline", 6)],
@@ -143,6 +145,7 @@ def test_bringmann_agrees_with_lme4(server: str, period: str, model: str, unnumb
     assert report["replay"]["uploaded"] == {"created": report["replay"]["answered"]}
 
 
+@pytest.mark.long
 def test_fried_agrees_with_lme4_and_its_traps_are_reported(server: str, tmp_path: Path) -> None:
     file, listed = real_data("fried2021_students") / "canonical.csv", tmp_path / "findings.csv"
 
