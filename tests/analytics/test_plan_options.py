@@ -8,20 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from django.core.management import CommandError, call_command
-from django.db.models import F
-from django.db.models.functions import Greatest
 from django.utils import timezone
 
 from analytics.card_table import card_table
 from analytics.comparison import compare
 from analytics.design import Terms
-from analytics.figure_list import figures_of
 from analytics.fixed_effects import coupling_design, refuse_too_few_rows
 from analytics.gram import Gram
 from analytics.mixed_model import Method, fit_design, fit_mixed_model
-from analytics.models import AnalysisPlan
 from analytics.moments import Moments
-from analytics.plan import Plan, PlanRefused
+from analytics.plan import Plan
 from analytics.plan_change import own_changes
 from analytics.plan_memory import memory_of
 from analytics.plan_sums import Sources, gram_of
@@ -30,7 +26,7 @@ from analytics.serial import Days, Neighbours
 from analytics.trial import ComparisonImpossible
 from analytics.wording import sentences
 from ema.audit import COMMAND
-from ema.models import Allocation, Arm, Participant, Response, Study
+from ema.models import Allocation, Response, Study
 from tests.analytics.answers import (
     add_participant,
     add_prompt,
@@ -257,149 +253,6 @@ def test_a_change_in_one_group_is_told_without_a_difference() -> None:
     report = told(study, baseline_phase="baseline", residuals="day", adjust_for=("study_day",))
     assert report["contrasts"] == []
     assert report["arms"][0]["change"]["standard_error"] > 0
-
-
-ORDERS = {"ABC": "ABC", "BCA": "BCA", "CAB": "CAB"}
-PERIODS = ("period-1", "period-2", "period-3")
-
-
-def crossover_trial() -> Study:
-    """Three sequences of three treatments; the golden rows in phases of their own."""
-    study = golden_trial(
-        golden_rows("simulated_crossover.csv"),
-        tuple(ORDERS),
-        day_of=lambda row: int(row["day"]),
-        phase_of=lambda row: row["period"],
-        phases=PERIODS,
-    )
-    for key, order in ORDERS.items():
-        Arm.objects.filter(study=study, key=key).update(
-            treatments=dict(zip(PERIODS, order, strict=True))
-        )
-    return study
-
-
-def crossed(study: Study, **changes: Any) -> dict[str, Any]:
-    return told(study, design="crossover", reference_treatment="A", phases=PERIODS, **changes)
-
-
-def test_a_crossover_is_that_of_lme4_and_clubsandwich() -> None:
-    report = crossed(crossover_trial())
-    expected = golden("plan_options.json")["crossover"]
-    names = {f"treatment{one}": f"treatment[{one}]" for one in "BC"}
-    names |= {f"period{one}": f"period[{one}]" for one in PERIODS}
-    names |= {f"sequence{one}": f"sequence[{one}]" for one in ORDERS}
-    agree(report, expected, names)
-    assert [one["arm"] for one in report["contrasts"]] == ["B", "C"]
-    assert report["contrasts"][1]["interval"][1] < 0
-    theirs = expected["kr_omnibus"]
-    assert report["several_arms"]["omnibus"]["f"] == pytest.approx(theirs["F"], rel=1e-5)
-    rows = golden_rows("simulated_crossover.csv")
-    under = {one: {row["id"] for row in rows if row["treatment"] == one} for one in ("A", "B", "C")}
-    assert {one["arm"]: one["n"] for one in report["arms"]} == {
-        one: len(people) for one, people in under.items()
-    }
-    assert sum(one["n_prompts"] for one in report["arms"]) == report["n_pairs"] == len(rows)
-    assert [one["compliance"] for one in report["arms"]] == [1.0, 1.0, 1.0]
-    craving = [int(row["craving"]) for row in rows if row["treatment"] == "B"]
-    at = next(one for one in report["arms"] if one["arm"] == "B")
-    assert at["at_floor"] == pytest.approx(craving.count(0) / len(craving))
-    assert sum(one["n_prompts"] for one in report["levels"]) == len(rows)
-    assert report["treatments"]["BCA"] == dict(zip(PERIODS, "BCA", strict=True))
-    assert "stress_within * treatment + period + sequence" in report["formula"]
-    assert "Treatment in each phase" in card_table(report)
-    assert "The coupling under B minus that under A is" in " ".join(sentences(report))
-
-
-def test_carry_over_is_that_of_lme4_and_clubsandwich() -> None:
-    report = crossed(crossover_trial(), carryover=True)
-    expected = golden("plan_options.json")["carryover"]
-    names = {f"treatment{one}": f"treatment[{one}]" for one in "BC"}
-    names |= {f"carryover{one}": f"carryover[{one}]" for one in "BC"}
-    names |= {f"period{one}": f"period[{one}]" for one in PERIODS}
-    names |= {f"sequence{one}": f"sequence[{one}]" for one in ORDERS}
-    agree(report, expected, names)
-    assert report["several_arms"]["omnibus"]["f"] == pytest.approx(
-        expected["kr_omnibus"]["F"], rel=1e-5
-    )
-    assert "stress_within * carryover + period" in report["formula"]
-
-
-def in_two_periods(study: Study, **orders: str) -> dict[str, Any]:
-    """With carry-over, by what each sequence is given in the first two periods."""
-    for key, order in orders.items():
-        Arm.objects.filter(study=study, key=key).update(
-            treatments=dict(zip(PERIODS[:2], order, strict=True))
-        )
-    two = {"design": "crossover", "reference_treatment": "A", "phases": PERIODS[:2]}
-    return told(study, **two, carryover=True)
-
-
-def test_with_two_periods_carry_over_takes_the_place_of_the_sequence() -> None:
-    report = in_two_periods(crossover_trial(), ABC="AB", BCA="BA", CAB="AB")
-    terms = {one["term"] for one in report["fixed"]}
-    assert {"carryover[B]", "stress_within:carryover[B]", "sequence[CAB]"} <= terms
-    assert report["dropped"] == ["sequence[BCA]"]
-
-
-def test_carry_over_that_is_not_told_from_a_treatment_is_left_out_and_named() -> None:
-    report = in_two_periods(crossover_trial(), ABC="AB", BCA="BC", CAB="AA")
-    assert [one["arm"] for one in report["contrasts"]] == ["B", "C"]
-    assert {"carryover[B]", "stress_within:carryover[B]"} <= set(report["dropped"])
-
-
-@pytest.mark.parametrize("more", [{"residuals": "day"}, {"compliance_sensitivity": True}])
-def test_a_crossover_goes_with_other_options(more: dict[str, Any]) -> None:
-    study = crossover_trial()
-    report = crossed(study, all_pairs=True, lag=1, adjust_for=("study_day",), **more)
-    assert len(report["several_arms"]["all_pairs"]) == 3
-    stored = AnalysisPlan.objects.get()
-    whole = compare(study, stored, participants=True)
-    for figure in figures_of(whole).values():
-        assert figure.draw(whole)
-
-
-def test_a_crossover_near_the_floor_has_its_companion_beside() -> None:
-    study = crossover_trial()
-    Response.objects.filter(participant__study=study).update(craving=Greatest(0, F("craving") - 45))
-    report = crossed(study)
-    (warned,) = [one for one in report["warnings"] if one["code"] == "possible_floor_artefact"]
-    assert "under A" in warned["sentence"]
-    ratios = {one["arm"]: one for one in report["companion"]["contrasts"]}
-    assert set(ratios) == {"B", "C"}
-    assert ratios["C"]["interval"][1] < 1
-    assert "period[period-2]" in report["companion"]["terms"]
-
-
-def test_a_crossover_that_the_study_is_not_is_refused_in_words() -> None:
-    study = crossover_trial()
-    with pytest.raises(PlanRefused, match="No arm receives 'placebo' in these phases; there are"):
-        told(study, design="crossover", reference_treatment="placebo")
-    Arm.objects.filter(study=study, key="CAB").update(treatments={"period-1": "C"})
-    with pytest.raises(PlanRefused, match="Arm CAB has no treatment in phase period-2"):
-        crossed(study)
-    with pytest.raises(PlanRefused, match="two arms"):
-        told(study, design="crossover", reference_treatment="A", phases=("period-1",))
-    Arm.objects.filter(study=study).update(treatments=dict.fromkeys(PERIODS, "A"))
-    with pytest.raises(PlanRefused, match="All arms receive the same"):
-        crossed(study)
-
-
-def test_one_sequence_alone_tells_no_treatment_from_its_period() -> None:
-    study = crossover_trial()
-    people = Participant.objects.filter(study=study, allocation__arm__key__in=("BCA", "CAB"))
-    Response.objects.filter(participant__in=people).delete()
-    with pytest.raises(CommandError, match="Everybody with usable answers is of sequence ABC"):
-        crossed(study)
-
-
-def test_a_treatment_that_nobody_answered_under_is_named() -> None:
-    study = crossover_trial()
-    Arm.objects.filter(study=study, key="CAB").update(treatments=dict.fromkeys(PERIODS, "D"))
-    people = Participant.objects.filter(study=study, allocation__arm__key="CAB")
-    Response.objects.filter(participant__in=people).delete()
-    with pytest.raises(CommandError, match="There are no usable answers under D"):
-        crossed(study)
 
 
 def card_or_refusal(study: Study, **changes: Any) -> str:
