@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.test import Client
 
 from ema import audit
 from ema.questionnaires import answers as judged
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
     from pytest_django.live_server_helper import LiveServer
 
-PASSWORD = "correct horse battery staple"
-
 pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed: pages are not opened"),
     pytest.mark.django_db(transaction=True),
@@ -32,7 +31,6 @@ pytestmark = [
 def addresses(transactional_db: None) -> list[str]:
     """Of the preview of the default, and of a version with an item of every kind."""
     study = trial.make_study()
-    User.objects.create_superuser("root", password=PASSWORD)
     made = [
         drafts.start_from_default(study=study, actor=audit.COMMAND),
         drafts.bring_in(study=study, document=EVERY_KIND, actor=audit.COMMAND),
@@ -41,20 +39,24 @@ def addresses(transactional_db: None) -> list[str]:
 
 
 @pytest.fixture
-def browser_page(addresses: list[str], live_server: "LiveServer") -> Iterator["Page"]:
+def session(transactional_db: None) -> str:
+    client = Client()
+    client.force_login(User.objects.create_superuser("root"))
+    return client.cookies["sessionid"].value
+
+
+@pytest.fixture
+def browser_page(addresses: list[str], session: str, live_server: "LiveServer") -> Iterator["Page"]:
     """Signed in; whatever the console complains about fails the test."""
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 390, "height": 900})
+        page.context.add_cookies([{"name": "sessionid", "value": session, "url": live_server.url}])
         complaints: list[str] = []
         page.on("console", lambda said: complaints.append(said.text))
         page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.goto(f"{live_server.url}/admin/login/")
-        page.fill("#id_username", "root")
-        page.fill("#id_password", PASSWORD)
-        page.click("input[type=submit]")
         yield page
         browser.close()
         assert complaints == []
