@@ -4,6 +4,7 @@ Nothing is asked of Redis or of the database, so that a limit can never be what 
 """
 
 from collections import OrderedDict
+from threading import Lock
 from typing import NamedTuple
 
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
@@ -28,12 +29,17 @@ class Buckets:
     def __init__(self, rate: Rate, names: int = 100_000) -> None:
         self.rate, self.names = rate, names
         self._full_at: OrderedDict[str, float] = OrderedDict()
+        self._lock = Lock()  # the threads of a web process share the buckets
 
     def wait(self, name: str, now: float) -> float:
         """Seconds until this name may come again, 0 when it may now (and then has).
 
         `now` is of a clock that never goes back, in seconds.
         """
+        with self._lock:
+            return self._wait(name, now)
+
+    def _wait(self, name: str, now: float) -> float:
         each = self.rate.seconds / self.rate.most
         full_at = max(self._full_at.pop(name, now), now)
         too_early = full_at + each - now - self.rate.seconds

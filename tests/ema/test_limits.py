@@ -1,6 +1,9 @@
 """How often a phone may come."""
 
 import itertools
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, strategies
@@ -38,3 +41,24 @@ def test_never_more_than_the_rate_beyond_the_first_burst(steps: list[float]) -> 
     for first, at in enumerate(taken):
         within = [each for each in taken[first:] if each - at <= rate.seconds]
         assert len(within) <= 2 * rate.most + 1
+
+
+@pytest.fixture
+def impatient_threads() -> Iterator[None]:
+    """Threads that take turns as often as they can."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
+@pytest.mark.usefixtures("impatient_threads")
+def test_threads_share_a_bucket() -> None:
+    buckets = Buckets(Rate(10_000, 86_400))
+    with ThreadPoolExecutor(8) as pool:
+        runs = [
+            pool.submit(lambda: [buckets.wait("phone", 0.0) for _ in range(5_000)])
+            for _ in range(8)
+        ]
+        waits = [wait for run in runs for wait in run.result()]
+    assert waits.count(0) == 10_000
