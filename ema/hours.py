@@ -83,17 +83,18 @@ def _window_of(line: str) -> dict[str, Any]:
     try:
         if found is None:
             raise ValueError(line)
-        start, end = (_clock(found[name]) for name in ("start", "end"))
+        start, end = (clock(found[name]) for name in ("start", "end"))
         return {"weekdays": _days(found["days"].strip().lower()), "start": start, "end": end}
     except ValueError as error:
         raise HoursUnreadable(line) from error
 
 
-def _clock(text: str) -> str:
-    """A local time as it is stored; ValueError where it is none."""
-    padded = text.zfill(5) if text.count(":") == 1 else text
-    time.fromisoformat(padded)
-    return padded
+def clock(text: str) -> str:
+    """A local time as it is stored: 09:00 of 9:00 and of 0900; ValueError where it is none."""
+    read = time.fromisoformat(text.zfill(5) if text.count(":") == 1 else text)
+    if read.tzinfo or read.microsecond:
+        raise ValueError(text)
+    return read.strftime(WRITTEN) if read.second == 0 else read.isoformat()
 
 
 def _days(text: str) -> list[int]:

@@ -1,7 +1,7 @@
 """Form fields for a protocol's times and treatments: stored as JSON, written in words."""
 
+import re
 from calendar import day_name
-from datetime import time
 from typing import Any
 
 from django import forms
@@ -9,6 +9,8 @@ from django import forms
 from ema import hours
 from ema.admin.text_fields import LinesField
 from ema.models.study import valid_key
+
+WHOLE_MINUTES, A_DAY = re.compile(r"[0-9]{1,6}"), 1440
 
 
 class HoursField(LinesField):
@@ -21,6 +23,8 @@ class HoursField(LinesField):
             raise forms.ValidationError(str(error)) from error
 
     def written(self, value: Any) -> list[str]:
+        if not isinstance(value, list):
+            raise TypeError  # what is said in words of these is of a participant
         return hours.in_words(value).splitlines()
 
 
@@ -45,18 +49,20 @@ class TimesField(ListField):
 
     def read_one(self, text: str) -> str:
         try:
-            return time.fromisoformat(text.zfill(5)).strftime(hours.WRITTEN)
+            return hours.clock(text)
         except ValueError as error:
             message = f"{text!r} is not a time of the day: write 09:00, 21:30."
             raise forms.ValidationError(message) from error
 
 
 class MinutesField(ListField):
-    """Whole minutes: `10, 20`."""
+    """Whole minutes, of a day at most: `10, 20`."""
 
     def read_one(self, text: str) -> int:
-        if not text.isdecimal():
-            raise forms.ValidationError(f"{text!r} is not a number of minutes: write 10, 20.")
+        if not (WHOLE_MINUTES.fullmatch(text) and 1 <= int(text) <= A_DAY):
+            raise forms.ValidationError(
+                f"{text!r} is not a number of minutes, from 1 to {A_DAY}: write 10, 20."
+            )
         return int(text)
 
 

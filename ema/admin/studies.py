@@ -40,14 +40,19 @@ OWN = [(name, admin.RelatedOnlyFieldListFilter) for name in ("study", "site")]
 
 
 class EmptiableForm(forms.ModelForm[Any]):
-    """A JSON field that is left empty means what it means by default."""
+    """A JSON field that is left empty means what it means by default; one that is left as it was
+    shown stays as it is stored.
+    """
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
-        for field in self._meta.model._meta.fields:
-            may_be_empty = isinstance(field, JSONField) and field.blank and not field.null
+        of_json = [each for each in self._meta.model._meta.fields if isinstance(each, JSONField)]
+        for field in of_json:
+            may_be_empty = field.blank and not field.null
             if may_be_empty and cleaned.get(field.name, ...) is None:
                 cleaned[field.name] = field.get_default()
+            elif self.instance.pk and field.name in cleaned.keys() - self.changed_data:
+                cleaned[field.name] = getattr(self.instance, field.name)
         return cleaned
 
 
@@ -123,7 +128,8 @@ class PhaseInline(admin.StackedInline[Phase, Study]):
 class StudyForm(EmptiableForm):
     contact = ParagraphsField(
         help_text="Whom participants ask, as the app shows it, by language: "
-        "en: Call 0123 456. Lines below go on with it."
+        "en: Call 0123 456. Lines below go on with it; begin one with four blanks that looks like "
+        "a language, as tel: 0123 456 does."
     )
     instructions = ParagraphsField(
         help_text="What the app tells participants, by language: en: Answer when you are asked."

@@ -5,11 +5,15 @@ import re
 from typing import Any
 
 from django import forms
+from django.core.validators import ProhibitNullCharactersValidator
 
 from ema.questionnaires.checks import WHOLE
 
 LINE = re.compile(r"\s*([a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*)\s*:(.*)")
 INDENT = "    "
+END_OF_LINE = re.compile(r"\r\n|\r|\n")
+NO_LANGUAGE = re.compile(r"(?:[A-Z]{2}|tel|fax|mob|web)\s*:.*")
+refuse_null = ProhibitNullCharactersValidator()
 NEXT_LABEL = re.compile(r"\s\|\s+(?=[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*\s*:)")
 
 
@@ -23,18 +27,28 @@ class LinesField(forms.CharField):
         super().__init__(**{"required": False, "widget": widget, **kwargs})
 
     def to_python(self, value: Any) -> Any:
-        text = super().to_python(value) or ""
-        return self.read([line for line in text.splitlines() if line.strip()])
+        return self.read([line for line in self.text_of(value).splitlines() if line.strip()])
+
+    def text_of(self, value: Any) -> str:
+        text: str = super().to_python(value) or ""
+        refuse_null(text)
+        return text
 
     def prepare_value(self, value: Any) -> Any:
         if value is None or isinstance(value, str):
             return value
         try:
             return "\n".join(self.written(value))
-        except (AttributeError, KeyError, TypeError, ValueError):
+        except (AttributeError, LookupError, TypeError, ValueError):
             return json.dumps(value)  # a draft of another shape: to be seen, and put right
 
     def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether something else was sent than was shown: words may say less than what is stored.
+
+        An empty field is compared by what it means.
+        """
+        if data and _as_sent(data) == _as_sent(self.prepare_value(initial) or ""):
+            return False
         try:
             return (self.to_python(data) or None) != (initial or None)
         except forms.ValidationError:
@@ -52,6 +66,11 @@ class LinesField(forms.CharField):
 
     def written(self, value: Any) -> list[str]:
         raise NotImplementedError
+
+
+def _as_sent(text: str) -> str:
+    """Browsers send ends of lines of their own."""
+    return END_OF_LINE.sub("\n", text).strip()
 
 
 def _texts(parts: list[str]) -> dict[str, str]:
@@ -84,11 +103,16 @@ class ParagraphsField(LinesField):
     rows = 4
 
     def to_python(self, value: Any) -> Any:
-        return self.read((forms.CharField.to_python(self, value) or "").splitlines())
+        return self.read(END_OF_LINE.split(self.text_of(value)))
 
     def read(self, lines: list[str]) -> dict[str, str]:
         parts: list[list[str]] = []
         for line in lines:
+            if parts and NO_LANGUAGE.fullmatch(line):
+                raise forms.ValidationError(
+                    f"“{line}” begins as a language does: write it in small letters, de:, or put "
+                    "four blanks before the line where it goes on with the text."
+                )
             if LINE.fullmatch(line) and not line.startswith(" "):
                 parts.append([line])
             elif parts:

@@ -43,6 +43,7 @@ def test_words_are_read_back_as_they_were_stored(windows: list[dict[str, Any]]) 
         ("Every Day : 08:00 until 22:00", [1, 2, 3, 4, 5, 6, 7], "08:00", "22:00"),
         ("mon-fri: 08:00-22:00", [1, 2, 3, 4, 5], "08:00", "22:00"),
         ("Friday to Monday: 20:00 – 06:00", [5, 6, 7, 1], "20:00", "06:00"),
+        ("Mon to Fri: 0800 to 22:00:30", [1, 2, 3, 4, 5], "08:00", "22:00:30"),
         ("Tue, Thursday and Sat: 09:00 to 21:00", [2, 4, 6], "09:00", "21:00"),
         ("Monday to Wednesday, Sunday: 09:00 to 21:00", [1, 2, 3, 7], "09:00", "21:00"),
     ],

@@ -28,7 +28,7 @@ def root() -> Client:
 
 def is_tidy(text: str) -> bool:
     """Not empty, without blanks at either end, and with no other end of a line than a newline."""
-    return text == "\n".join(text.splitlines()).strip() != "" and "\0" not in text
+    return text == text.strip() != "" and not {"\0", "\r"} & set(text)
 
 
 def the_phase(study: Study) -> Phase:
@@ -38,13 +38,11 @@ def the_phase(study: Study) -> Phase:
 def form_of(study: Study, **changes: Any) -> dict[str, Any]:
     """The study's admin form with its one phase, some fields of which are changed."""
     phase, site = the_phase(study), study.sites.get()
-    fields = {
-        **phases.protocol(phase),
-        "windows": hours.in_words(phase.windows),
-        "fixed_times": ", ".join(phase.fixed_times),
-        "reminders_after": ", ".join(map(str, phase.reminders_after)),
-        **changes,
-    }
+    fields = phases.protocol(phase) | changes
+    if "windows" not in changes:
+        fields["windows"] = hours.in_words(phase.windows)
+    for name in {"fixed_times", "reminders_after"} - changes.keys():
+        fields[name] = ", ".join(map(str, fields[name]))
     content = {f"phases-0-{name}": v for name, v in fields.items() if v is not None}
     content |= {"phases-0-id": phase.pk, "phases-0-study": study.pk}
     for prefix, count in {"sites": 1, "arms": 0, "phases": 1}.items():
@@ -106,7 +104,10 @@ def test_times_are_written_in_words(root: Client) -> None:
         ({"windows": "every day 08:00 to 22:00"}, "is not a window. Write one a line, days first"),
         ({"windows": ""}, "This field is required."),
         ({"fixed_times": "09:00, noon"}, "&#x27;noon&#x27; is not a time of the day"),
+        ({"fixed_times": "09:00+02:00"}, "&#x27;09:00+02:00&#x27; is not a time of the day"),
         ({"reminders_after": "10, -5"}, "&#x27;-5&#x27; is not a number of minutes"),
+        ({"reminders_after": "10, 1441"}, "not a number of minutes, from 1 to 1440"),
+        ({"reminders_after": "9" * 5000}, "not a number of minutes, from 1 to 1440"),
     ],
 )
 def test_words_that_say_no_time_are_refused(
@@ -217,6 +218,9 @@ def test_models_refuse_an_unknown_zone_and_take_old_names(named: str) -> None:
         ("contact", "Call us", "“Call us” names no language: write en: and the text after it."),
         ("contact", "en: Call us.\nen: Or do not.", "Language en is there twice."),
         ("contact", "en-q!: Call us.", "names no language"),
+        ("contact", "en: Call us.\nDE: Rufen", "“DE: Rufen” begins as a language does"),
+        ("contact", "en: Call us:\ntel: 0123", "“tel: 0123” begins as a language does"),
+        ("contact", "en: Call\0us.", "Null characters are not allowed."),
         ("instructions", "en:", "Write texts by language"),
         ("minimum_app_version", "new", "Write a version in digits"),
     ],
@@ -234,6 +238,7 @@ def test_texts_of_a_study_are_by_language(root: Client, field: str, wrong: str, 
 
 
 @given(st.dictionaries(st.sampled_from(["en", "nl", "pt-BR"]), st.text().filter(is_tidy)))
+@example({"en": "At\u2028home.\x0bAsk."})
 @example({"en": "Ask.\ntel: 012\n\n    at night: 013", "nl": "Vraag."})
 def test_texts_are_read_back_as_they_were_stored(texts: dict[str, str]) -> None:
     field = ParagraphsField()
