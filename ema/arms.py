@@ -51,3 +51,13 @@ def save(*, arm: Arm, actor: Actor) -> None:
 def _content(arm: Arm) -> dict[str, Any]:
     content = {"key": arm.key, "title": arm.title, "is_reference": arm.is_reference}
     return content | ({"treatments": arm.treatments} if arm.treatments else {})
+
+
+def treatments_nowhere(study: Study) -> list[str]:
+    """Which arms receive something in a phase that the study does not have, in words."""
+    known = set(study.phases.values_list("key", flat=True))
+    return [
+        f"Arm {arm} has a treatment in phase {phase!r}, which the study does not have."
+        for arm in study.arms.all()
+        for phase in sorted(arm.treatments.keys() - known)
+    ]

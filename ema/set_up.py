@@ -32,7 +32,13 @@ def steps(study: Study, now: datetime) -> list[Step]:
     missing = studies.start_problems(study, now)
     return [
         Step("study", "Study", list(_study(study)), [], []),
-        Step("arms", "Arms", [_arm(arm) for arm in study.arms.all()], [], list(_arms(study))),
+        Step(
+            "arms",
+            "Arms",
+            [_arm(arm) for arm in study.arms.all()],
+            missing["arms"],
+            list(_arms(study)),
+        ),
         Step(
             "questionnaire",
             "Questionnaire",
@@ -69,6 +75,9 @@ def _arms(study: Study) -> Iterable[str]:
         yield "A comparison needs two arms or more."
     elif not any(arm.is_reference for arm in arms):
         yield "Say which arm the others are compared with."
+    without = [arm.key for arm in arms if not arm.treatments]
+    if 0 < len(without) < len(arms):
+        yield f"Other arms have treatments by phase, but not {', '.join(without)}."
 
 
 def _versions(study: Study) -> list[QuestionnaireVersion]:

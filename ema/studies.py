@@ -7,7 +7,7 @@ from django.contrib.auth.models import AbstractBaseUser
 from django.db import transaction
 from django.forms.models import model_to_dict
 
-from ema import arm_labels, audit, phases
+from ema import arm_labels, arms, audit, phases
 from ema.audit import Actor
 from ema.models import Item, Membership, Phase, QuestionnaireVersion, Site, Study
 from ema.models.questionnaire import AnalysisRole, canonical
@@ -106,6 +106,7 @@ def start_problems(study: Study, now: datetime) -> dict[str, list[str]]:
     has_site = Site.objects.filter(study=study).exists()
     found: dict[str, list[str]] = {
         "sites": [] if has_site else ["It needs a site."],
+        "arms": arms.treatments_nowhere(study),
         "phases": [],
         "questionnaire": [],
     }

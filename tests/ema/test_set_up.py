@@ -8,7 +8,7 @@ from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
 from django.test import Client
 
-from ema import audit, studies
+from ema import audit, set_up, studies
 from ema.models import Arm, AuditEvent, Membership, Phase, Questionnaire, Site, Study
 from tests import trial
 from tests.ema.test_admin import page, sign_in
@@ -171,6 +171,10 @@ def test_arms_are_settled_when_the_study_starts(root: Client) -> None:
     assert actions() == ["arm.changed"]
 
 
+def step_of(study: Study, key: str) -> set_up.Step:
+    return next(one for one in set_up.steps(study, study.created_at) if one.key == key)
+
+
 def test_treatments_of_a_sequence_are_set_with_the_arm_and_settled_by_the_start(
     root: Client,
 ) -> None:
@@ -182,13 +186,22 @@ def test_treatments_of_a_sequence_are_set_with_the_arm_and_settled_by_the_start(
     }.items():
         said = save_study(root, study, **arm_form(study, **{"arms-0-treatments": written}))
         assert sentence in said
-    words = "first: clonidine\n second :placebo"
+    words = "treatment: clonidine\n second :placebo"
     save_study(root, study, **arm_form(study, **{"arms-0-treatments": words}))
-    given = {"first": "clonidine", "second": "placebo"}
-    assert study.arms.get(key="clonidine").treatments == given
+    arm = study.arms.get(key="clonidine")
+    assert arm.treatments == {"treatment": "clonidine", "second": "placebo"}
     after = AuditEvent.objects.get(action="arm.changed").after
     assert after is not None
-    assert after["treatments"] == given
+    assert after["treatments"] == arm.treatments
+    nowhere = "Arm clonidine has a treatment in phase 'second', which the study does not have."
+    assert step_of(study, "arms").missing == [nowhere]
+    with pytest.raises(studies.NotReady, match=nowhere):
+        studies.start(study=study, now=study.created_at, actor=audit.COMMAND)
+    given = {"treatment": "clonidine"}
+    right = arm_form(study, **{"arms-0-treatments": "treatment: clonidine"})
+    save_study(root, study, **right)
+    advised = ["Other arms have treatments by phase, but not placebo."]
+    assert step_of(study, "arms")[-2:] == ([], advised)
     studies.start(study=study, now=study.created_at, actor=audit.COMMAND)
     other = arm_form(study, **{"arms-0-treatments": "first: placebo"})
     assert "arm clonidine keeps its treatments" in save_study(root, study, **other)
