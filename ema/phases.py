@@ -25,7 +25,10 @@ PHASE_CHECKS: list[PhaseCheck] = []
 def problems(phase: Phase, now: datetime) -> list[str]:
     """Every reason, in words, why this phase cannot work or cannot be saved like this."""
     wrong = [problem for check in PHASE_CHECKS for problem in check(phase, now)]
-    return [*wrong, *_late_changes(phase)]
+    old = Phase.objects.filter(pk=phase.pk).first() if phase.pk else None
+    if old and protocol(old) == protocol(phase):
+        return wrong
+    return [*wrong, *_late_reminders(phase), *_late_changes(old, phase)]
 
 
 def protocol(phase: Phase) -> dict[str, Any]:
@@ -65,11 +68,17 @@ def remove(*, phase: Phase, actor: Actor) -> None:
     )
 
 
-def _late_changes(phase: Phase) -> list[str]:
+def _late_reminders(phase: Phase) -> list[str]:
+    """A reminder is of a prompt that can still be answered; others would never be sent."""
+    return [
+        f"A reminder {minutes} minutes after the prompt is too late: the prompt has expired."
+        for minutes in phase.reminders_after
+        if timedelta(minutes=minutes) >= phase.expires_after
+    ]
+
+
+def _late_changes(old: Phase | None, phase: Phase) -> list[str]:
     """What is drawn stays drawn: a phase with prompts is not changed, and none goes before it."""
-    old = Phase.objects.filter(pk=phase.pk).first() if phase.pk else None
-    if old and protocol(old) == protocol(phase):
-        return []
     if old and old.key != phase.key and old.study.started_at:
         return [f"Study {old.study} has started: phase {old} keeps its key."]
     if old and Prompt.objects.filter(phase=old).exists():

@@ -10,7 +10,7 @@ from ema import hours
 from ema.admin.text_fields import LinesField
 from ema.models.study import valid_key
 
-WHOLE_MINUTES, A_DAY = re.compile(r"[0-9]{1,6}"), 1440
+WHOLE_MINUTES = re.compile(r"[1-9][0-9]{0,5}")
 
 
 class HoursField(LinesField):
@@ -56,13 +56,11 @@ class TimesField(ListField):
 
 
 class MinutesField(ListField):
-    """Whole minutes, of a day at most: `10, 20`."""
+    """Whole minutes: `10, 20`."""
 
     def read_one(self, text: str) -> int:
-        if not (WHOLE_MINUTES.fullmatch(text) and 1 <= int(text) <= A_DAY):
-            raise forms.ValidationError(
-                f"{text!r} is not a number of minutes, from 1 to {A_DAY}: write 10, 20."
-            )
+        if not WHOLE_MINUTES.fullmatch(text):
+            raise forms.ValidationError(f"{text!r} is not a number of minutes: write 10, 20.")
         return int(text)
 
 

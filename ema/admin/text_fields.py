@@ -12,6 +12,7 @@ from ema.questionnaires.checks import WHOLE
 LINE = re.compile(r"\s*([a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*)\s*:(.*)")
 INDENT = "    "
 END_OF_LINE = re.compile(r"\r\n|\r|\n")
+# In the middle of a text these are more likely slips, or labels of a number, than languages.
 NO_LANGUAGE = re.compile(r"(?:[A-Z]{2}|tel|fax|mob|web)\s*:.*")
 refuse_null = ProhibitNullCharactersValidator()
 NEXT_LABEL = re.compile(r"\s\|\s+(?=[a-z]{2,3}(?:-[A-Za-z0-9]{2,8})*\s*:)")

@@ -106,8 +106,9 @@ def test_times_are_written_in_words(root: Client) -> None:
         ({"fixed_times": "09:00, noon"}, "&#x27;noon&#x27; is not a time of the day"),
         ({"fixed_times": "09:00+02:00"}, "&#x27;09:00+02:00&#x27; is not a time of the day"),
         ({"reminders_after": "10, -5"}, "&#x27;-5&#x27; is not a number of minutes"),
-        ({"reminders_after": "10, 1441"}, "not a number of minutes, from 1 to 1440"),
-        ({"reminders_after": "9" * 5000}, "not a number of minutes, from 1 to 1440"),
+        ({"reminders_after": "0"}, "&#x27;0&#x27; is not a number of minutes"),
+        ({"reminders_after": "9" * 5000}, "is not a number of minutes"),
+        ({"reminders_after": "29, 30"}, "A reminder 30 minutes after the prompt is too late"),
     ],
 )
 def test_words_that_say_no_time_are_refused(
